@@ -1,0 +1,49 @@
+"""minidistill: knowledge distillation (Hinton, Vinyals, Dean 2015) in plain NumPy or CuPy, every gradient by hand."""
+
+from .backend import Backend, CupyBackend, get_backend, set_backend
+from .checks import ArgumentError, BackendUnavailable, DataError, Diverged, MinidistillError
+from .datasets import Dataset, TransferSet, load_images, mnist
+from .layers import Dense, Dropout, Hidden, ReLU
+from .losses import cross_entropy, distillation, kl_divergence, soft_cross_entropy
+from .network import Network
+from .optim import SGD, constant, cosine, linear, steps
+from .softmax import log_softmax, softmax
+from .train import History, Objective, errors, fit
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "SGD",
+    "ArgumentError",
+    "Backend",
+    "BackendUnavailable",
+    "CupyBackend",
+    "DataError",
+    "Dataset",
+    "Dense",
+    "Diverged",
+    "Dropout",
+    "Hidden",
+    "History",
+    "MinidistillError",
+    "Network",
+    "Objective",
+    "ReLU",
+    "TransferSet",
+    "constant",
+    "cosine",
+    "cross_entropy",
+    "distillation",
+    "errors",
+    "fit",
+    "get_backend",
+    "kl_divergence",
+    "linear",
+    "load_images",
+    "log_softmax",
+    "mnist",
+    "set_backend",
+    "soft_cross_entropy",
+    "softmax",
+    "steps",
+]

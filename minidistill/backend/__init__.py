@@ -1,0 +1,50 @@
+"""Backends, and the one public switch between them: set_backend, or the environment variable MINIDISTILL_BACKEND.
+
+A network, a data set and an optimiser keep the backend that was current when they were made; a switch is never
+retroactive.
+"""
+
+import os
+from collections.abc import Callable
+
+from ..checks import ArgumentError
+from .cupy import CupyBackend
+from .openblas import OpenBlasBackend, find_routines
+from .reference import Backend
+
+__all__ = ["Backend", "CupyBackend", "get_backend", "set_backend"]
+
+
+def _numpy() -> Backend:
+    routines = find_routines()
+    return OpenBlasBackend(routines) if routines else Backend()
+
+
+_BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "cupy": CupyBackend}
+_current: Backend | None = None
+
+
+def set_backend(backend: str | Backend) -> Backend:
+    """Make "numpy" or "cupy" (or a Backend of your own) current and return it.
+
+    Raises ArgumentError for an unknown name, and BackendUnavailable if CuPy or a GPU is missing.
+    """
+    global _current
+    _current = _make(backend, "backend")
+    return _current
+
+
+def get_backend() -> Backend:
+    """The current backend; at first the one that MINIDISTILL_BACKEND names, else NumPy."""
+    if _current is None:
+        set_backend(_make(os.environ.get("MINIDISTILL_BACKEND") or "numpy", "MINIDISTILL_BACKEND"))
+    assert _current is not None
+    return _current
+
+
+def _make(backend: str | Backend, argument: str) -> Backend:
+    if isinstance(backend, Backend):
+        return backend
+    if backend not in _BACKENDS:
+        raise ArgumentError(f"{argument} must be one of {', '.join(map(repr, _BACKENDS))}, got {backend!r}")
+    return _BACKENDS[backend]()

@@ -1,0 +1,88 @@
+"""The NumPy backend on a NumPy wheel that brings OpenBLAS: the two operations where BLAS can do what NumPy cannot.
+
+BLAS accumulates, C = beta C + A B, in the time of the product alone, and adds vectors on all cores; NumPy exposes
+neither, and spends a fifth of a training step on them (docs/performance.md). So they are called where they are, in the
+library that NumPy itself has loaded. Where it is not found, or an array is not laid out for it, the reference computes.
+"""
+
+import ctypes
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..checks import Array
+from .reference import Backend
+
+_ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # the constants of cblas.h
+_NAMES = (("scipy_cblas_{}64_", ctypes.c_int64), ("cblas_{}64_", ctypes.c_int64), ("scipy_cblas_{}", ctypes.c_int))
+_TYPES = {np.dtype(np.float32): ("s", ctypes.c_float), np.dtype(np.float64): ("d", ctypes.c_double)}
+
+
+class OpenBlasBackend(Backend):
+    """The reference with `accumulate` and `subtract` by BLAS; `routines` from find_routines."""
+
+    def __init__(self, routines: dict[Any, tuple[Any, Any]]) -> None:
+        super().__init__()
+        self.routines = routines
+
+    def accumulate(self, a: Array, b: Array, out: Array, carry: float) -> Array:
+        if out.ndim > 2 and a.ndim == b.ndim == out.ndim:
+            for a_r, b_r, out_r in zip(a, b, out, strict=True):
+                self.accumulate(a_r, b_r, out_r, carry)
+            return out
+        same_type = a.dtype == b.dtype == out.dtype and out.dtype in self.routines
+        matrices: list[Any] = [_matrix(x) for x in (a, b, out)]
+        if carry == 0 or not same_type or not all(matrices):
+            return super().accumulate(a, b, out, carry)
+        (a_order, *a_memory), (b_order, *b_memory), (out_order, *out_memory) = matrices
+        if out_order != _PLAIN:
+            return super().accumulate(a, b, out, carry)
+        gemm, _ = self.routines[out.dtype]
+        sizes = (*out.shape, a.shape[1])  # m, n, k
+        gemm(_ROW_MAJOR, a_order, b_order, *sizes, 1.0, *a_memory, *b_memory, carry, *out_memory)
+        return out
+
+    def subtract(self, x: Array, y: Array) -> Array:
+        if x.dtype == y.dtype and x.dtype in self.routines and x.flags.c_contiguous and y.flags.c_contiguous:
+            _, axpy = self.routines[x.dtype]
+            axpy(x.size, -1.0, _address(y), 1, _address(x), 1)
+            return x
+        return super().subtract(x, y)
+
+
+def find_routines() -> dict[Any, tuple[Any, Any]]:
+    """{dtype: (gemm, axpy)} of the OpenBLAS that came with NumPy's wheel; empty if there is none."""
+    package = Path(np.__file__).parent
+    for path in (*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")):
+        library = ctypes.CDLL(str(path))
+        for name, integer in _NAMES:
+            if hasattr(library, name.format("sgemm")):
+                return {dtype: _declare(library, name, integer, *kind) for dtype, kind in _TYPES.items()}
+    return {}
+
+
+def _declare(library: Any, name: str, integer: Any, letter: str, real: Any) -> tuple[Any, Any]:
+    flag, pointer = ctypes.c_int, ctypes.c_void_p
+    gemm, axpy = (getattr(library, name.format(letter + routine)) for routine in ("gemm", "axpy"))
+    matrix = [pointer, integer]
+    gemm.argtypes = [flag, flag, flag, integer, integer, integer, real, *matrix, *matrix, real, *matrix]
+    axpy.argtypes = [integer, real, *matrix, *matrix]
+    gemm.restype = axpy.restype = None
+    return gemm, axpy
+
+
+def _matrix(x: Array) -> tuple[int, int, int] | None:
+    """(order, address, leading dimension) of a matrix, or None if it is laid out neither by rows nor by columns."""
+    if x.ndim != 2 or x.size == 0:
+        return None
+    (rows, columns), (down, right) = x.shape, (stride // x.itemsize for stride in x.strides)
+    if right == 1 and (down >= columns or rows == 1):
+        return _PLAIN, _address(x), max(down, columns)
+    if down == 1 and (right >= rows or columns == 1):
+        return _TRANSPOSED, _address(x), max(right, rows)
+    return None
+
+
+def _address(x: Array) -> int:
+    return x.__array_interface__["data"][0]  # type: ignore[no-any-return]

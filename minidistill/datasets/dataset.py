@@ -1,0 +1,86 @@
+"""Data sets: inputs with labels, and transfer sets: inputs with a teacher's logits. Both stay as they are stored
+(images as uint8) on the device, and become floats a batch at a time.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from ..backend import Backend, get_backend
+from ..checks import ArgumentError, Array, as_array, check_labels, check_logits
+from ..network import Network
+
+
+class Dataset:
+    """inputs (N, ...): uint8 images, which batches scale to [0, 1], or finite floats; labels (N,): 0..classes-1.
+
+    Everything is checked here, once. The arrays move to the backend's device.
+    """
+
+    def __init__(self, inputs: Any, labels: Any, backend: Backend | None = None) -> None:
+        self.backend = backend or get_backend()
+        inputs = _check_inputs(inputs)
+        if len(labels) != len(inputs):
+            raise ArgumentError(f"labels must be as many as inputs, {len(inputs)}, got {len(labels)}")
+        labels = check_labels("labels", labels, 2**31)
+        self.classes = int(labels.max()) + 1
+        self.inputs = self.backend.asarray(inputs)
+        self.labels: Array | None = self.backend.asarray(labels, dtype=np.int64)  # (N,)
+
+    def __len__(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def n_in(self) -> int:
+        """Numbers in one input."""
+        return int(np.prod(self.inputs.shape[1:]))
+
+    def subset(self, rows: Any) -> "Dataset":
+        """The rows that a slice or an array of indices names."""
+        assert self.labels is not None
+        return Dataset(self.inputs[rows], self.labels[rows], self.backend)
+
+
+class TransferSet(Dataset):
+    """inputs (N, ...) with a teacher's logits (N, classes), and labels (N,) where they are known.
+
+    `from_teacher` computes the logits once. With jitter, a batch is not one of the stored inputs, and the training
+    loop asks `teacher` for its logits as it goes; without a teacher, jitter is refused.
+    """
+
+    def __init__(
+        self,
+        inputs: Any,
+        logits: Any,
+        labels: Any = None,
+        teacher: Network | None = None,
+        backend: Backend | None = None,
+    ) -> None:
+        self.backend = backend or get_backend()
+        inputs, logits = _check_inputs(inputs), check_logits("logits", logits)
+        if logits.ndim != 2 or len(logits) != len(inputs):
+            raise ArgumentError(
+                f"logits must have shape ({len(inputs)}, classes), a row for each input, got {logits.shape}"
+            )
+        self.classes = logits.shape[1]
+        self.inputs = self.backend.asarray(inputs)
+        self.logits = self.backend.asarray(logits)
+        self.labels = None
+        if labels is not None:
+            labels = check_labels("labels", labels, self.classes, (len(inputs),))
+            self.labels = self.backend.asarray(labels, dtype=np.int64)
+        self.teacher = teacher
+
+    @classmethod
+    def from_teacher(cls, teacher: Network, data: Dataset) -> "TransferSet":
+        """The data set with the logits that the teacher (one network, not replicas) gives on it."""
+        if teacher.lead:
+            raise ArgumentError(f"teacher must be one network, got {teacher.replicas} replicas")
+        return cls(data.inputs, teacher.predict(data.inputs), data.labels, teacher, data.backend)
+
+
+def _check_inputs(inputs: Any) -> Array:
+    x = as_array("inputs", inputs)
+    if x.ndim < 2 or 0 in x.shape:
+        raise ArgumentError(f"inputs must have shape (N, ...) with none of it empty, got {x.shape}")
+    return x if x.dtype == np.uint8 else check_logits("inputs", x)

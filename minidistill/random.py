@@ -1,0 +1,94 @@
+"""Random bits as a pure function of (seed, purpose, epoch or step, index). No hidden state.
+
+    word(i) = mix(mix(i + mix(seed)) ^ mix(64 position + purpose))       position: an epoch, a step or a layer
+
+is a uniform 32-bit word. So the same seed gives the same weights, shuffles, jitter and masks on every backend, in any
+order and from any number of workers, and a training can go on from any step. `mix` is a bijection, so two seeds, or
+two (purpose, position), never share a key. Left out: cryptographic strength, and all but uniform distributions.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from .checks import Array, xp_of
+
+INIT, SHUFFLE, JITTER, DROPOUT = range(4)  # purposes; the dropout of layer k is DROPOUT + k
+
+
+def mix(x: Array, scratch: Array) -> Array:
+    """Scramble uint32 words in place; every bit that comes out depends on every bit that went in.
+
+    The two multipliers and three shifts are "lowbias32", the least biased of their form found by C. Wellons'
+    search ("Prospecting for hash functions", nullprogram.com, 2018).
+    """
+    xp = xp_of(x)
+    for shift, multiplier in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        xp.right_shift(x, shift, out=scratch)
+        xp.bitwise_xor(x, scratch, out=x)
+        xp.multiply(x, multiplier, out=x)
+    xp.right_shift(x, 16, out=scratch)
+    return xp.bitwise_xor(x, scratch, out=x)
+
+
+def seed_key(seeds: int | list[int]) -> Any:
+    """mix(seed): an int for one network, a host array (R, 1, 1) for R replicas."""
+    x = np.atleast_1d(np.asarray(seeds)).astype(np.uint32)
+    keys = mix(x, np.empty_like(x))
+    return int(keys[0]) if np.ndim(seeds) == 0 else keys[:, None, None]  # (R, 1, 1)
+
+
+def stream_key(purpose: int, position: int = 0) -> int:
+    """mix(64 position + purpose), distinct for every purpose < 64 and position < 2**26."""
+    x = np.array([(64 * position + purpose) & 0xFFFFFFFF], dtype=np.uint32)
+    return int(mix(x, np.empty_like(x))[0])
+
+
+def words(seed: Any, stream: int, counters: Array, out: Array | None = None, scratch: Array | None = None) -> Array:
+    """The uint32 words number `counters` of a stream; `seed` from seed_key, `stream` from stream_key.
+
+    counters (..., n) uint32; a seed of shape (R, 1, 1) gives words (R, ..., n). `out` and `scratch` are buffers of
+    the result's shape, allocated if absent.
+    """
+    xp = xp_of(counters)
+    out = xp.add(counters, seed, out=out)
+    scratch = xp.empty_like(out) if scratch is None else scratch
+    mix(out, scratch)
+    xp.bitwise_xor(out, stream, out=out)
+    return mix(out, scratch)
+
+
+def uniform(seed: Any, stream: int, counters: Array) -> Array:
+    """float64 in [0, 1): word / 2**32, exact."""
+    return words(seed, stream, counters).astype(np.float64) * 2.0**-32
+
+
+def permutation(seed: Any, stream: int, counters: Array) -> Array:
+    """The numbers 0..n-1 in random order, int64 (..., n): sort by word, ties by number. counters = 0..n-1, uint32.
+
+    The word in the high half and the number in the low half of a uint64 make the keys distinct, so that any
+    correct sort on any backend gives this one order.
+    """
+    xp = xp_of(counters)
+    keys = words(seed, stream, counters).astype(xp.uint64) << 32 | counters
+    return (xp.sort(keys, axis=-1) & 0xFFFFFFFF).astype(xp.int64)
+
+
+class KeepMask:
+    """A boolean dropout mask (..., B, n), True where a unit is kept, redrawn in place: four units to a random word.
+
+    A unit is kept if its byte is below `threshold`, so that keep rates are the multiples of 1/256.
+    """
+
+    def __init__(self, xp: Any, shape: tuple[int, ...]) -> None:
+        *lead, rows, columns = shape
+        per_row = -(-columns // 4)  # whole words, so that a row's bits do not depend on the rows before it
+        self.counters = xp.arange(rows * per_row, dtype=xp.uint32).reshape(rows, per_row)
+        self.words = xp.empty((*lead, rows, per_row), dtype=xp.uint32)
+        self.scratch = xp.empty_like(self.words)
+        self.bytes = self.words.view(xp.uint8)[..., :columns]  # (..., B, n)
+        self.keep = xp.empty(shape, dtype=bool)
+
+    def draw(self, seed: Any, stream: int, threshold: int) -> Array:
+        words(seed, stream, self.counters, self.words, self.scratch)
+        return xp_of(self.keep).less(self.bytes, threshold, out=self.keep)
