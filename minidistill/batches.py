@@ -30,7 +30,7 @@ class Batches:
     """
 
     def __init__(self, network: Network, data: Dataset, batch_size: int, jitter: int = 0) -> None:
-        if data.backend is not network.backend:
+        if data.backend.xp is not network.backend.xp:
             raise ArgumentError(f"data must be on the network's backend, {network.backend}, got {data.backend}")
         if data.n_in != network.n_in:
             raise ArgumentError(f"data must have the network's {network.n_in} inputs, got {data.n_in}")
@@ -39,8 +39,8 @@ class Batches:
         self.jitter = check_count("jitter", jitter, at_least=0)
         if self.jitter and data.inputs.ndim != 3:
             raise ArgumentError(f"jitter needs images (N, height, width), got inputs of shape {data.inputs.shape}")
-        key = random.seed_key(network.seeds)
-        self.seed = key if isinstance(key, int) else self.backend.asarray(key[:, 0])  # (R, 1)
+        s1, s2 = random.seed_key(network.seeds, self.backend.asarray)
+        self.seed = (s1[:, 0], s2[:, 0]) if network.lead else (s1, s2)  # each (R, 1), or an int
         self.counters = self.backend.xp.arange(len(data), dtype=np.uint32)
         self.logits = self.backend.asarray(data.logits, dtype=network.dtype) if isinstance(data, TransferSet) else None
         self._batch_size = 0

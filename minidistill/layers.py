@@ -64,8 +64,11 @@ class Dense(Layer):
     def backward(self, dy: Array, out: Array | None, carry: float = 0.0) -> Array | None:
         """dW = xᵀ dy, db = Σ_B dy, dx = dy Wᵀ."""
         self.backend.accumulate(self.x.swapaxes(-1, -2), dy, out=self.dW, carry=carry)  # (..., n_in, n_out)
-        self.xp.multiply(self.db, carry, out=self.db)
-        self.xp.add(self.db, dy.sum(axis=-2, keepdims=True), out=self.db)  # (..., 1, n_out)
+        if carry == 0:
+            self.xp.sum(dy, axis=-2, keepdims=True, out=self.db)  # (..., 1, n_out)
+        else:
+            self.xp.multiply(self.db, carry, out=self.db)
+            self.xp.add(self.db, dy.sum(axis=-2, keepdims=True), out=self.db)
         return None if out is None else self.backend.matmul(dy, self.W.swapaxes(-1, -2), out=out)
 
 
@@ -102,8 +105,8 @@ class Dropout(Layer):
         self.mask = random.KeepMask(self.xp, shape)
 
     def forward(self, x: Array, out: Array, step: int | None) -> Array:
-        self.training = step is not None
-        if step is None:
+        self.active = step is not None and self.threshold < 256
+        if step is None or not self.active:
             if out is not x:
                 self.xp.copyto(out, x)
             return out
@@ -114,7 +117,7 @@ class Dropout(Layer):
         """dx = dy mask/keep."""
         if out is None:
             return None
-        if not self.training:
+        if not self.active:
             if out is not dy:
                 self.xp.copyto(out, dy)
             return out

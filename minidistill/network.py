@@ -5,6 +5,7 @@ of all replicas in one contiguous block, layer after layer, so that a batched ma
 """
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from itertools import pairwise
 from typing import Any
 
@@ -36,7 +37,7 @@ class Network:
         self.backend = backend or get_backend()
         self.xp = self.backend.xp
         self.dtype = np.dtype(dtype)
-        self.seeds = seeds if isinstance(seeds, int) else [check_count("seeds", s, at_least=0) for s in seeds]
+        self.seeds = _check_seed(seeds) if np.ndim(seeds) == 0 else [_check_seed(seed) for seed in seeds]  # type: ignore[union-attr]  # ndim
         self.lead = () if isinstance(self.seeds, int) else (len(self.seeds),)  # the replica axis, or none
         if self.lead == (0,):
             raise ArgumentError("seeds must name at least one replica, got an empty list")
@@ -89,7 +90,7 @@ class Network:
         A Python list or a NumPy array is moved to the device first.
         """
         x = self.backend.asarray(as_array("x", x))
-        x = x.reshape(len(x), -1) if x.ndim > 1 else x
+        x = x.reshape(len(x), -1) if x.ndim > 1 and x.size else x
         if x.ndim != 2 or x.shape[1] != self.n_in or not len(x):
             raise ArgumentError(f"x must have shape (rows >= 1, {self.n_in}), got {x.shape}")
         z = self.xp.empty((*self.lead, len(x), self.n_out), dtype=self.dtype)
@@ -99,6 +100,16 @@ class Network:
             block = self.backend.to_unit_interval(block, scaled[: len(block)])
             z[..., start : start + BLOCK, :] = self.forward(block)
         return z
+
+    def replica(self, r: int) -> "Network":
+        """A copy of replica r as a network of its own; of the network itself if it has no replicas."""
+        seed = self.seeds if isinstance(self.seeds, int) else self.seeds[r]
+        alone = Network([copy(layer) for layer in self.layers], seed, self.dtype, self.backend)
+        for theirs, ours in zip(self.layers, alone.layers, strict=True):
+            if isinstance(theirs, Dense) and isinstance(ours, Dense):
+                ours.W[...] = theirs.W[r] if self.lead else theirs.W
+                ours.b[...] = theirs.b[r] if self.lead else theirs.b
+        return alone
 
     def weights(self) -> Iterator[Array]:
         """The weight matrices (..., n_in, n_out), without the biases."""
@@ -117,7 +128,7 @@ class Network:
     def _bind(self) -> None:
         """Give every layer its views, its key and its first weights."""
         key = random.seed_key(self.seeds)  # on the host: the first weights are the same bits on every backend
-        device_key = key if isinstance(key, int) else self.backend.asarray(key)
+        device_key = random.seed_key(self.seeds, self.backend.asarray)
         start = 0
         for index, layer in enumerate(self.layers):
             layer.bind(self.backend, index, device_key)
@@ -155,3 +166,10 @@ class Network:
             self._activations.append(y)
             self._input_gradients.append(self.xp.empty(shape, dtype=self.dtype) if needed else None)
             needed = needed or bool(layer.shapes)
+
+
+def _check_seed(value: Any) -> int:
+    seed: int = check_count("seeds", value, at_least=0)
+    if seed >= 2**32:
+        raise ArgumentError(f"seeds must be < 2**32, got {seed}")
+    return seed

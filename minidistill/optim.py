@@ -25,12 +25,14 @@ def linear(rate: float, warmup: float = 0.0) -> Schedule:
 
 def cosine(rate: float, warmup: float = 0.0) -> Schedule:
     """Up to `rate` over the first `warmup`, then down to 0 along half a cosine (Loshchilov and Hutter 2017)."""
-    return _with_warmup(rate, warmup, lambda t: (1 + math.cos(math.pi * t)) / 2)
+    return _with_warmup(rate, warmup, lambda t: math.cos(math.pi * t / 2) ** 2)
 
 
 def steps(rate: float, at: tuple[float, ...] = (0.5, 0.75), factor: float = 0.1, warmup: float = 0.0) -> Schedule:
     """`rate` after the warm-up, times `factor` at each fraction of the rest that `at` names."""
-    return _with_warmup(rate, warmup, lambda t: factor ** sum(t >= a for a in at))
+    factor = check_number("factor", factor, above=0)
+    fractions = [check_number("at", a, at_least=0, at_most=1) for a in at]
+    return _with_warmup(rate, warmup, lambda t: factor ** sum(t >= a for a in fractions))
 
 
 def _with_warmup(rate: float, warmup: float, shape: Schedule) -> Schedule:

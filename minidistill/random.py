@@ -1,12 +1,15 @@
 """Random bits as a pure function of (seed, purpose, epoch or step, index). No hidden state.
 
-    word(i) = mix(mix(i + mix(seed)) ^ mix(64 position + purpose))       position: an epoch, a step or a layer
+    word(i) = mix(mix(i + s1) ^ s2 ^ mix(64 position + purpose))     position: an epoch, a step or a layer
+    s1 = mix(seed), s2 = mix(s1 + 0x9e3779b9)
 
 is a uniform 32-bit word. So the same seed gives the same weights, shuffles, jitter and masks on every backend, in any
-order and from any number of workers, and a training can go on from any step. `mix` is a bijection, so two seeds, or
-two (purpose, position), never share a key. Left out: cryptographic strength, and all but uniform distributions.
+order and from any number of workers, and a training can go on from any step. `mix` is a bijection, so that two
+(purpose, position) of a seed never share a key; s2 parts the seeds whose s1 are so near that their counters overlap.
+Left out: cryptographic strength, and all but uniform distributions.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -31,11 +34,14 @@ def mix(x: Array, scratch: Array) -> Array:
     return xp.bitwise_xor(x, scratch, out=x)
 
 
-def seed_key(seeds: int | list[int]) -> Any:
-    """mix(seed): an int for one network, a host array (R, 1, 1) for R replicas."""
+def seed_key(seeds: int | list[int], asarray: Callable[[Array], Array] = np.asarray) -> tuple[Any, Any]:
+    """(s1, s2): ints for one network; for R replicas arrays (R, 1, 1), moved to a device by its `asarray`."""
     x = np.atleast_1d(np.asarray(seeds)).astype(np.uint32)
-    keys = mix(x, np.empty_like(x))
-    return int(keys[0]) if np.ndim(seeds) == 0 else keys[:, None, None]  # (R, 1, 1)
+    s1 = mix(x, np.empty_like(x))
+    s2 = mix(s1 + np.uint32(0x9E3779B9), np.empty_like(x))
+    if np.ndim(seeds) == 0:
+        return int(s1[0]), int(s2[0])
+    return asarray(s1[:, None, None]), asarray(s2[:, None, None])  # (R, 1, 1)
 
 
 def stream_key(purpose: int, position: int = 0) -> int:
@@ -44,17 +50,20 @@ def stream_key(purpose: int, position: int = 0) -> int:
     return int(mix(x, np.empty_like(x))[0])
 
 
-def words(seed: Any, stream: int, counters: Array, out: Array | None = None, scratch: Array | None = None) -> Array:
+def words(
+    seed: tuple[Any, Any], stream: int, counters: Array, out: Array | None = None, scratch: Array | None = None
+) -> Array:
     """The uint32 words number `counters` of a stream; `seed` from seed_key, `stream` from stream_key.
 
     counters (..., n) uint32; a seed of shape (R, 1, 1) gives words (R, ..., n). `out` and `scratch` are buffers of
     the result's shape, allocated if absent.
     """
     xp = xp_of(counters)
-    out = xp.add(counters, seed, out=out)
+    s1, s2 = seed
+    out = xp.add(counters, s1, out=out)
     scratch = xp.empty_like(out) if scratch is None else scratch
     mix(out, scratch)
-    xp.bitwise_xor(out, stream, out=out)
+    xp.bitwise_xor(out, s2 ^ stream, out=out)
     return mix(out, scratch)
 
 

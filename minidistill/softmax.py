@@ -8,7 +8,7 @@ from .checks import Array, check_logits, check_temperature, xp_of
 
 
 def log_softmax(z: Array, T: float = 1.0) -> Array:
-    """log q (..., N) of logits z (..., N) at temperature T > 0: finite for every finite z, unlike log(softmax(z))."""
+    """log q (..., N) of logits z (..., N) at temperature T > 0: finite where log(softmax(z)) is -inf."""
     return _log_softmax(check_logits("z", z), check_temperature(T))
 
 

@@ -45,6 +45,6 @@ def get_backend() -> Backend:
 def _make(backend: str | Backend, argument: str) -> Backend:
     if isinstance(backend, Backend):
         return backend
-    if backend not in _BACKENDS:
+    if not isinstance(backend, str) or backend not in _BACKENDS:
         raise ArgumentError(f"{argument} must be one of {', '.join(map(repr, _BACKENDS))}, got {backend!r}")
     return _BACKENDS[backend]()

@@ -6,7 +6,7 @@ library that NumPy itself has loaded. Where it is not found, or an array is not 
 """
 
 import ctypes
-from pathlib import Path
+import os
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ class OpenBlasBackend(Backend):
         self.routines = routines
 
     def accumulate(self, a: Array, b: Array, out: Array, carry: float) -> Array:
-        if out.ndim > 2 and a.ndim == b.ndim == out.ndim:
+        if a.ndim == b.ndim == out.ndim > 2 and len(a) == len(b) == len(out):
             for a_r, b_r, out_r in zip(a, b, out, strict=True):
                 self.accumulate(a_r, b_r, out_r, carry)
             return out
@@ -36,7 +36,8 @@ class OpenBlasBackend(Backend):
         if carry == 0 or not same_type or not all(matrices):
             return super().accumulate(a, b, out, carry)
         (a_order, *a_memory), (b_order, *b_memory), (out_order, *out_memory) = matrices
-        if out_order != _PLAIN:
+        fits = (a.shape[0], a.shape[1], b.shape[1]) == (out.shape[0], b.shape[0], out.shape[1])
+        if out_order != _PLAIN or not fits or not out.flags.writeable:
             return super().accumulate(a, b, out, carry)
         gemm, _ = self.routines[out.dtype]
         sizes = (*out.shape, a.shape[1])  # m, n, k
@@ -44,7 +45,8 @@ class OpenBlasBackend(Backend):
         return out
 
     def subtract(self, x: Array, y: Array) -> Array:
-        if x.dtype == y.dtype and x.dtype in self.routines and x.flags.c_contiguous and y.flags.c_contiguous:
+        same_type = x.dtype == y.dtype and x.dtype in self.routines
+        if same_type and x.shape == y.shape and x.flags.carray and y.flags.c_contiguous:
             _, axpy = self.routines[x.dtype]
             axpy(x.size, -1.0, _address(y), 1, _address(x), 1)
             return x
@@ -53,12 +55,19 @@ class OpenBlasBackend(Backend):
 
 def find_routines() -> dict[Any, tuple[Any, Any]]:
     """{dtype: (gemm, axpy)} of the OpenBLAS that came with NumPy's wheel; empty if there is none."""
-    package = Path(np.__file__).parent
-    for path in (*package.parent.glob("numpy.libs/*openblas*"), *package.glob(".dylibs/*openblas*")):
-        library = ctypes.CDLL(str(path))
-        for name, integer in _NAMES:
-            if hasattr(library, name.format("sgemm")):
-                return {dtype: _declare(library, name, integer, *kind) for dtype, kind in _TYPES.items()}
+    package = os.path.dirname(np.__file__)  # pathlib would cost a twentieth of the time that importing NumPy takes
+    for folder in (package + ".libs", os.path.join(package, ".dylibs")):
+        names = os.listdir(folder) if os.path.isdir(folder) else []
+        for file in (name for name in names if "openblas" in name):
+            if found := _routines(ctypes.CDLL(os.path.join(folder, file))):
+                return found
+    return {}
+
+
+def _routines(library: Any) -> dict[Any, tuple[Any, Any]]:
+    for name, integer in _NAMES:
+        if hasattr(library, name.format("sgemm")):
+            return {dtype: _declare(library, name, integer, *kind) for dtype, kind in _TYPES.items()}
     return {}
 
 

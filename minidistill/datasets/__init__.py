@@ -1,6 +1,6 @@
 """Data: the embedded MNIST, any other IDX folder, and transfer sets of a teacher's logits."""
 
-from pathlib import Path
+import os
 
 from ..backend import Backend
 from ..checks import DataError
@@ -19,19 +19,19 @@ _MNIST_SHA256 = {  # of the uncompressed files
 
 def mnist(backend: Backend | None = None) -> tuple[Dataset, Dataset]:
     """The embedded MNIST (LeCun, Cortes, Burges; CC BY-SA 3.0): 60,000 training and 10,000 test images, 28 x 28."""
-    return load_images(Path(__file__).parent / "mnist", backend, _MNIST_SHA256)
+    return load_images(os.path.join(os.path.dirname(__file__), "mnist"), backend, _MNIST_SHA256)
 
 
 def load_images(
-    folder: str | Path, backend: Backend | None = None, sha256: dict[str, str] | None = None
+    folder: str | os.PathLike[str], backend: Backend | None = None, sha256: dict[str, str] | None = None
 ) -> tuple[Dataset, Dataset]:
     """Training and test set of a folder with MNIST's four file names, such as Fashion-MNIST's; .gz or plain.
 
     Raises DataError, with the file's name, if one is missing, broken, or does not hold what its name says.
     """
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise DataError(f"data folder must exist, got {str(folder)!r}")
+    folder = os.fspath(folder)
+    if not os.path.isdir(folder):
+        raise DataError(f"data folder must exist, got {folder!r}")
     train, test = (_load_pair(folder, part, backend, sha256 or {}) for part in ("train", "t10k"))
     if train.n_in != test.n_in:
         raise DataError(
@@ -42,7 +42,7 @@ def load_images(
     return train, test
 
 
-def _load_pair(folder: Path, part: str, backend: Backend | None, sha256: dict[str, str]) -> Dataset:
+def _load_pair(folder: str, part: str, backend: Backend | None, sha256: dict[str, str]) -> Dataset:
     images_path, labels_path = (_find(folder, f"{part}-{kind}") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
     images = read_idx(images_path, sha256.get(f"{part}-images"))
     labels = read_idx(labels_path, sha256.get(f"{part}-labels"))
@@ -53,8 +53,8 @@ def _load_pair(folder: Path, part: str, backend: Backend | None, sha256: dict[st
     return Dataset(images, labels, backend)
 
 
-def _find(folder: Path, name: str) -> Path:
-    for candidate in (folder / f"{name}.gz", folder / name):
-        if candidate.is_file():
+def _find(folder: str, name: str) -> str:
+    for candidate in (os.path.join(folder, f"{name}.gz"), os.path.join(folder, name)):
+        if os.path.isfile(candidate):
             return candidate
     raise DataError(f"{folder} must contain {name} or {name}.gz, got neither")

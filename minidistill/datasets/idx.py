@@ -5,11 +5,8 @@
 A plain file is memory-mapped, so that it may be larger than memory; a compressed one is read whole.
 """
 
-import gzip
-import hashlib
 import math
-import zlib
-from pathlib import Path
+import os
 
 import numpy as np
 
@@ -19,14 +16,14 @@ _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E:
 _GZIP = b"\x1f\x8b"
 
 
-def read_idx(path: str | Path, sha256: str | None = None) -> np.ndarray:
+def read_idx(path: str | os.PathLike[str], sha256: str | None = None) -> np.ndarray:
     """The array in an IDX file. sha256: of the uncompressed content, verified if given.
 
     Raises DataError if the file is missing, is no IDX file, is truncated, too long or corrupted.
     """
-    path = Path(path)
+    path = os.fspath(path)
     try:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             compressed = file.read(2) == _GZIP
         content = _inflate(path) if compressed else np.memmap(path, dtype=np.uint8, mode="r")
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
@@ -35,13 +32,16 @@ def read_idx(path: str | Path, sha256: str | None = None) -> np.ndarray:
     expected = offset + math.prod(shape) * dtype.itemsize
     if len(content) != expected:
         raise DataError(f"{path} must hold {expected} bytes by its header, dimensions {shape}, got {len(content)}")
-    if sha256 is not None and (found := hashlib.sha256(content.data).hexdigest()) != sha256:
-        raise DataError(f"{path} must have SHA-256 {sha256}, got {found}")
+    if sha256 is not None:
+        _verify(path, content, sha256)
     array = content[offset:].view(dtype).reshape(shape)
     return array.astype(dtype.newbyteorder("=")) if dtype.itemsize > 1 else array
 
 
-def _inflate(path: Path) -> np.ndarray:
+def _inflate(path: str) -> np.ndarray:
+    import gzip  # here and below: with hashlib, a tenth of the time that importing minidistill would take
+    import zlib
+
     try:
         with gzip.open(path) as file:
             return np.frombuffer(file.read(), dtype=np.uint8)
@@ -49,7 +49,15 @@ def _inflate(path: Path) -> np.ndarray:
         raise DataError(f"{path} must be a whole gzip file, got: {error}") from None
 
 
-def _header(path: Path, content: np.ndarray) -> tuple[np.dtype, tuple[int, ...], int]:
+def _verify(path: str, content: np.ndarray, sha256: str) -> None:
+    import hashlib
+
+    found = hashlib.sha256(content.data).hexdigest()
+    if found != sha256:
+        raise DataError(f"{path} must have SHA-256 {sha256}, got {found}")
+
+
+def _header(path: str, content: np.ndarray) -> tuple[np.dtype, tuple[int, ...], int]:
     """dtype, shape, and where the data begins."""
     magic = bytes(content[:4])
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not magic[3]:

@@ -79,11 +79,18 @@ def logit_matching_gradient(z: Array, v: Array, T: float) -> Array:
 
 
 def soft_rows(z: Array, v: Array, T: float) -> tuple[Array, Array]:
-    """KL(p || q) of each row (..., B), and its derivative (..., B, N), unchecked."""
+    """KL(p || q) of each row (..., B), and its derivative (..., B, N), unchecked.
+
+    With d = log p - log q, the terms p d of the KL cancel all but their second order at high T. Adding Σ q - Σ p = 0
+    as p expm1(-d) leaves terms that are never negative and of second order themselves; where q is far above p, the
+    exponential could overflow, and nothing cancels.
+    """
     xp = xp_of(z)
     log_q, log_p = sm._log_softmax(z, T), sm._log_softmax(v, T)  # (..., B, N)
-    q, p = xp.exp(log_q), xp.exp(log_p)
-    return (p * (log_p - log_q)).sum(axis=-1), (q - p) / T  # Eq. 4
+    q, p, d = xp.exp(log_q), xp.exp(log_p), log_p - log_q
+    near = d.real > -1
+    kl = xp.where(near, p * (d + xp.expm1(xp.where(near, -d, 0))), p * d + (q - p))  # (..., B, N)
+    return kl.sum(axis=-1), (q - p) / T  # Eq. 4
 
 
 def hard_rows(z: Array, y: Array) -> tuple[Array, Array]:

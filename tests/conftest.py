@@ -1,0 +1,44 @@
+"""The backends at hand, for tests that hold them all to the reference, and the settings of Hypothesis."""
+
+import os
+from collections.abc import Callable
+
+import fake_cupy
+import pytest
+from hypothesis import settings
+
+from minidistill import BackendUnavailable
+from minidistill.backend import Backend, CupyBackend, OpenBlasBackend, find_routines
+
+settings.register_profile("laws", deadline=None, derandomize=True, max_examples=60, database=None)
+settings.load_profile("laws")
+
+
+def _backends() -> dict[str, Callable[[], Backend]]:
+    if os.environ.get("MINIDISTILL_BACKEND") == "cupy":
+        CupyBackend()  # or the error that says what is missing: a run that asks for a GPU must not pass without one
+        return {"cupy": CupyBackend}
+    found: dict[str, Callable[[], Backend]] = {"reference": Backend}
+    if routines := find_routines():
+        found["numpy"] = lambda: OpenBlasBackend(routines)
+    found["fake"] = lambda: CupyBackend(xp=fake_cupy)
+    try:
+        CupyBackend()
+    except BackendUnavailable:
+        return found
+    return {**found, "cupy": CupyBackend}
+
+
+BACKENDS = _backends()
+
+
+def pytest_report_header() -> list[str]:
+    names = ", ".join(BACKENDS)
+    fake = ["backend fake: a stand-in for CuPy, on the CPU; it runs no GPU code"] if "fake" in BACKENDS else []
+    return [f"backends: {names}", *fake]
+
+
+@pytest.fixture(scope="session", params=list(BACKENDS))
+def backend(request: pytest.FixtureRequest) -> Backend:
+    """Each backend in turn; of session scope, so that a Hypothesis test may use it."""
+    return BACKENDS[request.param]()

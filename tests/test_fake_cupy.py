@@ -1,0 +1,241 @@
+"""The stand-in for CuPy refuses what CuPy refuses and counts what costs; and with it, what a training step costs.
+
+The first half is the control of the tests that lean on the stand-in: where it let things pass, they could not fail.
+"""
+
+import operator
+from dataclasses import astuple
+from itertools import pairwise
+
+import fake_cupy as fake
+import numpy as np
+import pytest
+
+import minidistill as md
+from minidistill.backend import CupyBackend
+
+LAUNCHES_OF_A_STEP = 222  # two hidden layers, all dropouts, jitter, a teacher, max-norm; before any kernel is fused
+DRAWS_OF_A_STEP = 4  # three masks and the jitter, each with one launch more to combine the keys of replicas
+
+OPERATORS = [operator.add, operator.sub, operator.mul, operator.truediv, operator.matmul, operator.lt, operator.eq]
+IN_PLACE = [operator.iadd, operator.isub, operator.imul, operator.itruediv]
+
+
+def device(*shape):
+    return fake.asarray(np.arange(1.0, 1 + np.prod(shape)).reshape(shape))
+
+
+@pytest.mark.parametrize(
+    "convert", [np.asarray, np.array, np.sort, np.exp, lambda a: np.add(a, a), lambda a: np.ones(3) + a]
+)
+def test_numpy_never_gets_a_device_array_unasked(convert):
+    with fake.counting() as count, pytest.raises(TypeError):
+        convert(device(3))
+    assert count.synchronisations == 0
+
+
+def test_the_refusal_to_convert_is_in_the_words_of_cupy():
+    with pytest.raises(
+        TypeError, match=r"Implicit conversion to a NumPy array is not allowed\. Please use `\.get\(\)`"
+    ):
+        np.asarray(device(3))
+
+
+@pytest.mark.parametrize("operate", OPERATORS + IN_PLACE)
+def test_no_operator_mixes_host_and_device(operate):
+    host = np.ones((2, 2))
+    for a, b in ((device(2, 2), host), (host, device(2, 2))):
+        with pytest.raises(TypeError, match=r"Unsupported type <class 'numpy\.ndarray'>|does not support ufuncs"):
+            operate(a, b)
+
+
+def test_no_function_mixes_host_and_device():
+    for mixed in (
+        lambda: fake.add(device(3), np.ones(3)),
+        lambda: fake.where(device(3) > 1, device(3), np.ones(3)),
+        lambda: fake.concatenate([device(3), np.ones(3)]),
+        lambda: fake.einsum("i,i->", device(3), np.ones(3)),
+        lambda: fake.copyto(device(3), np.ones(3)),
+    ):
+        with pytest.raises(TypeError, match="Unsupported type"):
+            mixed()
+
+
+@pytest.mark.parametrize("scalar", [2, 2.0, True, np.float32(2), np.int64(2)])
+def test_scalars_of_python_and_numpy_mix_with_device_arrays(scalar):
+    host, a = np.arange(1.0, 4.0), device(3)
+    for operate in (operator.add, operator.sub, operator.mul, operator.truediv):
+        for result, truth in ((operate(a, scalar), operate(host, scalar)), (operate(scalar, a), operate(scalar, host))):
+            np.testing.assert_array_equal(result.get(), truth)
+
+
+def test_assigning_a_host_array_is_refused_and_a_scalar_is_not():
+    a = device(3)
+    with pytest.raises(ValueError, match=r"non-scalar numpy\.ndarray cannot be used for fill"):
+        a[...] = np.ones(3)
+    a[1:] = 7
+    assert a.get().tolist() == [1, 7, 7]
+
+
+@pytest.mark.parametrize(
+    ("out", "error"),
+    [
+        (np.empty(3), TypeError),  # on the host
+        (fake.empty((1, 3)), ValueError),  # NumPy would take both shapes
+        (fake.empty((2, 3)), ValueError),
+        (fake.empty(3, dtype=np.int64), TypeError),
+    ],
+)
+def test_out_must_be_on_the_device_and_have_the_exact_shape_and_a_dtype_that_can_hold_the_result(out, error):
+    with pytest.raises(error):
+        fake.multiply(device(3), 2, out=out)
+
+
+def test_take_has_no_mode_and_wants_the_exact_dtype_and_wraps():
+    with pytest.raises(TypeError):
+        fake.take(device(3), fake.arange(2), mode="clip")
+    with pytest.raises(TypeError, match="Output dtype mismatch"):
+        fake.take(device(3), fake.arange(2), out=fake.empty(2, dtype=np.float32))
+    assert fake.take(device(3), fake.asarray([3, -1])).get().tolist() == [1, 3]
+
+
+@pytest.mark.parametrize("name", ["errstate", "memmap", "nditer", "block", "float128", "no_such_function"])
+def test_what_cupy_lacks_is_missing(name):
+    with pytest.raises(AttributeError, match=name):
+        getattr(fake, name)
+
+
+def test_an_array_cannot_be_an_index_of_python():
+    with pytest.raises(TypeError):
+        range(device(1).sum())
+
+
+VIEWS = [
+    lambda a: a[1:, ::-1],
+    lambda a: a[0],
+    lambda a: a[1, 2],
+    lambda a: a[..., None],
+    lambda a: a.reshape(3, 2),
+    lambda a: a.swapaxes(-1, -2),
+    lambda a: a.T,
+    lambda a: a.ravel(),
+    lambda a: a.view(np.uint8),
+    lambda a: a.real,
+    lambda a: fake.asarray(a),
+    lambda a: fake.broadcast_to(a, (4, 2, 3)),
+]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_a_view_shares_memory_and_costs_nothing(view):
+    a = device(2, 3)
+    with fake.counting() as count:
+        assert fake.shares_memory(view(a), a)
+    assert count == fake.Counters()
+
+
+COPIES = [lambda a: a.T.ravel(), lambda a: a[fake.arange(2) * 0], lambda a: a.copy(), lambda a: a.astype(np.float32)]
+
+
+@pytest.mark.parametrize("copy", COPIES)
+def test_a_copy_shares_no_memory_and_is_launched(copy):
+    a = device(2, 3)
+    with fake.counting() as count:
+        assert not fake.shares_memory(copy(a), a)
+    assert count.launches >= 1
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean", "max", "argmax", "all"])
+def test_a_reduction_stays_on_the_device(reduce):
+    with fake.counting() as count:
+        result = getattr(device(2, 3), reduce)()
+    assert (type(result), result.shape) == (fake.ndarray, ())
+    assert (count.launches, count.uploads, count.synchronisations) == (1, 1, 0)
+
+
+WAITS = [
+    float,
+    int,
+    complex,
+    bool,
+    repr,
+    lambda a: a.item(),
+    lambda a: a.tolist(),
+    lambda a: a.get(),
+    lambda a: 1 in a[None],
+]
+
+
+@pytest.mark.parametrize("wait", WAITS)
+def test_reading_a_value_waits_once(wait):
+    a = device(1).sum()
+    with fake.counting() as count:
+        wait(a)
+    assert count.synchronisations == 1
+
+
+def test_selecting_by_a_mask_waits_and_iterating_over_values_waits_for_each():
+    a = device(5)
+    with fake.counting() as count:
+        assert len(a[a > 2]) == 3
+        assert count.synchronisations == 1
+        assert [float(x) for x in a] == [1, 2, 3, 4, 5]
+    assert count.synchronisations == 6
+
+
+def test_every_computation_is_one_launch_and_every_host_array_one_upload():
+    a = device(3)
+    fake.counters.reset()
+    with fake.counting() as count:
+        b = fake.asarray(np.ones(3)) * 2 + a  # upload, launch, launch
+        b += a
+        b[...] = 0
+        fake.asarray([1, 2])
+    assert count == fake.counters == fake.Counters(launches=4, uploads=2, synchronisations=0)
+
+
+# --- what a training costs on the device -------------------------------------------------------------------------
+
+
+def costs_of_epochs(seeds, rows=64, backend=None):
+    """The counters of each epoch after the first, of a student with dropout and a teacher that sees the jitter."""
+    backend = backend or CupyBackend(xp=fake)
+    rng = np.random.default_rng(0)
+    data = md.Dataset(rng.integers(0, 256, (rows, 4, 4), dtype=np.uint8), rng.integers(0, 3, rows), backend)
+    data = md.TransferSet.from_teacher(md.Network.mlp([16, 8, 3], backend=backend), data)
+    student = md.Network.mlp([16, 5, 5, 3], input_dropout=0.2, dropout=0.5, seeds=seeds, backend=backend)
+    totals = []
+    with fake.counting() as count:
+        md.fit(student, data, md.Objective(3, 0.5), md.SGD(0.1, max_norm=1), epochs=4, batch_size=8, jitter=1,
+               progress=False, after_epoch=lambda _: totals.append(astuple(count)))  # fmt: skip
+    return [fake.Counters(*np.subtract(b, a)) for a, b in pairwise(totals)]
+
+
+SEEDS = pytest.mark.parametrize("seeds", [3, [3, 4, 5]], ids=["one network", "replicas"])
+
+
+@SEEDS
+@pytest.mark.parametrize("rows", [64, 61])
+def test_an_epoch_waits_for_the_device_once_and_uploads_nothing(seeds, rows):
+    for epoch in costs_of_epochs(seeds, rows):
+        assert (epoch.synchronisations, epoch.uploads) == (1, 0)
+
+
+@SEEDS
+def test_a_step_takes_no_more_launches_than_this_and_replicas_cost_one_a_draw(seeds):
+    short, long = (costs_of_epochs(seeds, rows)[0].launches for rows in (64, 128))
+    assert (long - short) / 8 <= LAUNCHES_OF_A_STEP + DRAWS_OF_A_STEP * isinstance(seeds, list)
+
+
+@pytest.mark.parametrize(
+    ("leak", "what"),
+    [(lambda loss: float(loss.sum()), "synchronisations"), (lambda loss: fake.asarray(0.5), "uploads")],
+)
+def test_a_step_that_reads_its_loss_or_uploads_is_noticed(leak, what):
+    class Leaky(CupyBackend):
+        def objective(self, *arguments):
+            super().objective(*arguments)
+            leak(arguments[-2])
+
+    honest, leaky = (costs_of_epochs(3, backend=backend)[0] for backend in (CupyBackend(xp=fake), Leaky(xp=fake)))
+    assert getattr(leaky, what) - getattr(honest, what) == 8  # once a step

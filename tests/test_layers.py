@@ -1,0 +1,251 @@
+"""Layers: each backward is the derivative of its forward, by its inputs, weights and biases, alone and in replicas."""
+
+from copy import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numerics import central_difference, complex_step, relative_error
+from strategies import law, replicas, seeds
+
+from minidistill import Dense, Dropout, Hidden, ReLU
+from minidistill.backend import Backend
+from minidistill.random import DROPOUT, KeepMask, seed_key, stream_key
+
+EPS = float(np.finfo(np.float64).eps)
+HOST = Backend()
+steps = st.none() | st.integers(0, 2**20)  # None: outside training
+
+LAYERS = {
+    "Dense": lambda n, m: Dense(n, m),
+    "ReLU": lambda n, m: ReLU(),
+    "Dropout": lambda n, m: Dropout(0.4),
+    "Hidden": lambda n, m: Hidden(n, m),
+    "Hidden with dropout": lambda n, m: Hidden(n, m, 0.4),
+}
+every_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+
+
+class Case(NamedTuple):
+    """Inputs x (..., B, n), parameters W (..., n, m) and b (..., 1, m), and a cotangent dy for every output size."""
+
+    x: np.ndarray
+    W: np.ndarray
+    b: np.ndarray
+    seed: int
+    step: int | None
+
+    def cotangent(self, width: int) -> np.ndarray:
+        return np.random.default_rng(self.seed).uniform(-1, 1, (*self.x.shape[:-1], width))
+
+
+@st.composite
+def cases(draw: Any, steps: Any = steps) -> Case:
+    lead, B, n, m = draw(replicas), *(draw(st.integers(1, 5)) for _ in range(3))
+    seed = draw(seeds)
+    rng = np.random.default_rng(seed)
+    x, W, b = (rng.uniform(-1, 1, (*lead, *shape)) for shape in ((B, n), (n, m), (1, m)))
+    return Case(x, W, b, seed, draw(steps))
+
+
+def forward(backend: Backend, layer: Any, case: Case, x: Any, W: Any, b: Any) -> Any:
+    """y, on the backend, of a layer that gets buffers for it first; index 1 and the case's seed choose its masks."""
+    R = x.shape[:-2]
+    layer.bind(backend, 1, seed_key([case.seed + r for r in range(R[0])] if R else case.seed, backend.asarray))
+    layer.prepare(x.shape)
+    x, W, b = (backend.asarray(u) for u in (x, W, b))
+    if isinstance(layer, Dense):
+        layer.set_parameters(W, b, backend.xp.zeros_like(W), backend.xp.zeros_like(b))
+    y = backend.xp.empty((*x.shape[:-1], layer.n_out or x.shape[-1]), dtype=x.dtype)
+    return layer.forward(x, y, case.step)
+
+
+def gradients(backend: Backend, layer: Any, case: Case) -> dict[str, np.ndarray]:
+    """dx, and dW and db where there are such, of C = Σ y dy, by the layer's own backward."""
+    y = forward(backend, layer, case, case.x, case.W, case.b)
+    dy = backend.asarray(case.cotangent(y.shape[-1]))
+    found = {"x": layer.backward(dy, backend.xp.empty(case.x.shape))}
+    if isinstance(layer, Dense):
+        found |= {"W": layer.dW, "b": layer.db}
+    return {name: backend.to_host(gradient).copy() for name, gradient in found.items()}
+
+
+def disagreements(layer: Any, case: Case, found: dict[str, np.ndarray]) -> dict[str, float]:
+    """The relative error of each gradient against its complex step and against central differences, whichever is worse.
+
+    A layer is piecewise linear, so that a central difference is exact where no kink is nearer than its step, here
+    1e-4 times entries of at most 1, and so accurate to the rounding of C over 1e-4.
+    """
+    errors = {}
+    for name, gradient in found.items():
+        arrays = case.x, case.W, case.b
+
+        def cost(u: np.ndarray, name: str = name, arrays: Any = arrays) -> Any:
+            replaced = [u if n == name else a for n, a in zip("xWb", arrays, strict=True)]
+            y = forward(HOST, copy(layer), case, *(a.astype(u.dtype) for a in replaced))
+            return (y * case.cotangent(y.shape[-1])).sum()
+
+        truths = complex_step(cost, getattr(case, name)), central_difference(cost, getattr(case, name), 1e-4)
+        errors[name] = max(relative_error(gradient, truth) for truth in truths)
+    return errors
+
+
+def off_kinks(case: Case) -> bool:
+    """Whether every ReLU, on x or on x W + b, is further from 0 than a step of central differences can move it."""
+    return min(np.abs(case.x).min(), np.abs(case.x @ case.W + case.b).min()) > 1e-3
+
+
+def tolerance(case: Case) -> float:
+    """The rounding of C, R B m sums of n + 1 products of at most 2, over a step of 1e-4, for gradients above 1e-2."""
+    return 4 * EPS * case.x.size * case.W.size / 1e-4 / 1e-2
+
+
+@every_layer
+@law
+@given(cases())
+def test_backward_is_the_derivative_by_inputs_weights_and_biases(backend, make, case):
+    assume(off_kinks(case))
+    layer = make(*case.W.shape[-2:])
+    found = gradients(backend, layer, case)
+    assume(all(np.abs(g).max() > 1e-2 for g in found.values()))  # not all masked
+    for name, error in disagreements(layer, case, found).items():
+        assert error <= tolerance(case), name
+
+
+class NoBiasGradient(Dense):
+    def backward(self, dy, out, carry=0.0):
+        dx = super().backward(dy, out, carry)
+        self.db[...] = 0
+        return dx
+
+
+class LeakyBackward(ReLU):
+    def backward(self, dy, out, carry=0.0):
+        out[...] = dy
+        return out
+
+
+class MasklessBackward(Hidden):
+    def backward(self, dy, out, carry=0.0):
+        return Dense.backward(self, dy, out, carry)
+
+
+class UnscaledForward(Dropout):
+    def forward(self, x, out, step):
+        y = super().forward(x, out, step)
+        y *= self.keep
+        return y
+
+
+class UnscaledBackward(Dropout):
+    def backward(self, dy, out, carry=0.0):
+        dx = super().backward(dy, out, carry)
+        dx *= self.keep
+        return dx
+
+
+WRONG = {
+    "bias gradient dropped": (lambda n, m: NoBiasGradient(n, m), "b"),
+    "ReLU's mask ignored": (lambda n, m: LeakyBackward(), "x"),
+    "hidden mask ignored": (lambda n, m: MasklessBackward(n, m, 0.4), "x"),
+    "dropout not scaled back": (lambda n, m: UnscaledBackward(0.4), "x"),
+    "dropout not scaled forth": (lambda n, m: UnscaledForward(0.4), "x"),
+}
+
+
+@pytest.mark.parametrize(("make", "name"), WRONG.values(), ids=WRONG)
+@law
+@given(cases(st.integers(0, 2**20)))
+def test_the_test_of_backward_rejects_it_with_a_mistake(make, name, case):
+    assume(off_kinks(case))
+    layer = make(*case.W.shape[-2:])
+    found = gradients(HOST, layer, case)
+    y = forward(HOST, layer, case, case.x, case.W, case.b)
+    assume((y == 0).any() if isinstance(layer, ReLU) else y.any())  # else the mistake does not show
+    assert disagreements(layer, case, found)[name] > 1e-3 > tolerance(case)
+
+
+with_parameters = pytest.mark.parametrize("make", [LAYERS["Dense"], LAYERS["Hidden with dropout"]], ids="DH")
+
+
+@with_parameters
+@law
+@given(cases(), st.sampled_from([0.0, 0.5, 0.9]))
+def test_backward_adds_to_carry_times_the_old_gradients(backend, make, case, carry):
+    layer = make(*case.W.shape[-2:])
+    new = gradients(backend, layer, case)
+    old = {"W": np.cos(case.W), "b": np.cos(case.b)}
+    layer.dW[...], layer.db[...] = backend.asarray(old["W"]), backend.asarray(old["b"])
+    assert layer.backward(backend.asarray(case.cotangent(layer.n_out)), None, carry) is None
+    for name, total in (("W", layer.dW), ("b", layer.db)):
+        expected = carry * old[name] + new[name]
+        np.testing.assert_allclose(backend.to_host(total), expected, rtol=0, atol=16 * EPS * case.x.shape[-2])
+
+
+@with_parameters
+@law
+@given(cases())
+def test_backward_without_carry_does_not_read_the_old_gradients(backend, make, case):
+    layer = make(*case.W.shape[-2:])
+    new = gradients(backend, layer, case)
+    layer.dW.fill(np.nan)
+    layer.db.fill(np.nan)
+    layer.backward(backend.asarray(case.cotangent(layer.n_out)), None, 0.0)
+    np.testing.assert_array_equal(backend.to_host(layer.dW), new["W"])
+    np.testing.assert_array_equal(backend.to_host(layer.db), new["b"])
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+@law
+@given(case=cases())
+def test_hidden_is_dense_then_relu_then_dropout_forward_and_backward(backend, rate, case):
+    n, m = case.W.shape[-2:]
+    hidden, dense, relu, dropout = Hidden(n, m, rate), Dense(n, m), ReLU(), Dropout(rate)
+    found = gradients(backend, hidden, case)
+    y = forward(backend, dense, case, case.x, case.W, case.b)
+    for layer in (relu, dropout):
+        y = forward(backend, layer, case, backend.to_host(y), case.W, case.b)
+    np.testing.assert_array_equal(backend.to_host(hidden.y), backend.to_host(y))
+    dy = backend.asarray(case.cotangent(m))
+    for layer in (dropout, relu):
+        dy = layer.backward(dy, backend.xp.empty(dy.shape))
+    dx = backend.to_host(dense.backward(dy, backend.xp.empty(case.x.shape)))
+    np.testing.assert_array_equal(found["x"], dx)
+    np.testing.assert_array_equal(found["W"], backend.to_host(dense.dW))
+    np.testing.assert_array_equal(found["b"], backend.to_host(dense.db))
+
+
+@law
+@given(cases(st.integers(0, 2**20)), st.floats(0, 0.99))
+def test_dropout_gives_0_or_x_over_keep_by_the_mask_of_its_step_and_leaves_x_alone(backend, case, rate):
+    layer = Dropout(rate)
+    assert abs(layer.keep - (1 - rate)) <= 1 / 512  # the nearest multiple of 1/256
+    y = backend.to_host(forward(backend, layer, case, case.x, case.W, case.b))
+    mask = KeepMask(backend.xp, case.x.shape)
+    keep = backend.to_host(mask.draw(layer.seed, stream_key(DROPOUT + 1, case.step), layer.threshold))
+    np.testing.assert_allclose(y, keep * case.x / layer.keep, rtol=2 * EPS)
+    again = backend.to_host(forward(backend, layer, case, case.x, case.W, case.b))
+    np.testing.assert_array_equal(y, again)
+
+
+@law
+@given(cases(st.none()), st.floats(0, 0.99))
+def test_dropout_outside_training_is_the_identity_forward_and_backward(backend, case, rate):
+    layer = Dropout(rate)
+    y = forward(backend, layer, case, case.x, case.W, case.b)
+    np.testing.assert_array_equal(backend.to_host(y), case.x)
+    np.testing.assert_array_equal(gradients(backend, layer, case)["x"], case.cotangent(case.x.shape[-1]))
+
+
+@law
+@given(cases(st.none()), seeds)
+def test_the_gradient_of_relu_at_exactly_0_is_0(backend, case, seed):
+    zero = np.random.default_rng(seed).random(case.x.shape) < 0.5
+    case = case._replace(x=np.where(zero, 0.0, case.x))
+    expected = case.cotangent(case.x.shape[-1]) * (case.x > 0)
+    np.testing.assert_array_equal(gradients(backend, ReLU(), case)["x"], expected)
+    case = case._replace(W=np.zeros_like(case.W), b=np.zeros_like(case.b))  # every x W + b is 0
+    layer = Hidden(*case.W.shape[-2:])
+    assert not any(gradient.any() for gradient in gradients(backend, layer, case).values())

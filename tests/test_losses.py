@@ -1,0 +1,270 @@
+"""The losses, Eq. 3, 4 and 7: their gradients are derivatives, and their values obey what the mathematics promises, on
+every backend, for every shape, temperature and memory layout.
+
+Each loss is soft * (a sum of p log q at T) + hard * (-log q_y at 1), averaged over B rows. All tolerances follow from
+the two weights `soft` and `hard`; none is a number that happened to pass, and none is absolute.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numerics import central_difference, complex_step, relative_error
+from strategies import alphas, batches, contiguous, dtypes, law, layouts, seeds, temperatures
+
+from minidistill import cross_entropy, distillation, kl_divergence, soft_cross_entropy, softmax
+
+EPS = float(np.finfo(np.float64).eps)
+
+
+class Loss(NamedTuple):
+    """A loss as a function of (z, v, y, T, alpha), with the weights (soft, hard) of its two terms."""
+
+    of: Callable[..., tuple[Any, Any]]
+    weights: Callable[[float, float], tuple[float, float]]
+
+
+LOSSES = {
+    "cross_entropy": Loss(lambda z, v, y, T, alpha: cross_entropy(z, y), lambda T, alpha: (0.0, 1.0)),
+    "soft_cross_entropy": Loss(lambda z, v, y, T, alpha: soft_cross_entropy(z, v, T), lambda T, alpha: (1.0, 0.0)),
+    "kl_divergence": Loss(lambda z, v, y, T, alpha: kl_divergence(z, v, T), lambda T, alpha: (1.0, 0.0)),
+    "distillation": Loss(distillation, lambda T, alpha: (alpha * T * T, 1 - alpha)),
+}
+every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+soft_losses = pytest.mark.parametrize("loss", list(LOSSES.values())[1:], ids=list(LOSSES)[1:])
+
+
+def on(backend: Any, loss: Loss, z: Any, v: Any, y: Any, T: Any, alpha: float, layout: Any = contiguous) -> Any:
+    """(value, dz) of the loss on the backend, brought to the host."""
+    z, v = (layout(backend.asarray(u)) for u in (z, v))
+    value, dz = loss.of(z, v, backend.asarray(y), T, alpha)
+    return backend.to_host(value), backend.to_host(dz)
+
+
+def value_rounding(loss: Loss, z: Any, v: Any, y: Any, T: float, alpha: float, eps: float = EPS) -> float:
+    """A bound on the rounding of the value (summed over replicas): N + B roundings of terms of the size p |log q|,
+    whose sum is the soft cross-entropy itself since none is negative, of p |log p|, and of the logarithm of the sum.
+    """
+    soft, hard = loss.weights(T, alpha)
+    z, v = z.astype(np.float64), v.astype(np.float64)
+    size = soft * (1 + soft_cross_entropy(z, v, T)[0] + soft_cross_entropy(v, v, T)[0])
+    size = np.sum(size + hard * (1 + cross_entropy(z, y)[0]))
+    return float(16 * eps * sum(z.shape[-2:]) * size)
+
+
+def gradient_rounding(loss: Loss, z: Any, T: float, alpha: float, eps: float = EPS) -> float:
+    """A bound on the rounding of a component of dz: q and p are off by 16 eps (N + 1) (see test_softmax)."""
+    soft, hard = loss.weights(T, alpha)
+    return 16 * eps * (z.shape[-1] + 1) * (soft / T + hard) / z.shape[-2]
+
+
+def derivatives(loss: Loss, z: Any, v: Any, y: Any, T: float, alpha: float) -> list[tuple[Any, float]]:
+    """dC/dz by complex step and by central differences, each with the relative error that it may show.
+
+    Central differences, with h = unit/256 for a loss that changes over a length `unit`, truncate at h^4/480 times the
+    fifth derivative, a Bernoulli variable's fifth cumulant, at most 1/4 in units of T; and they amplify the rounding
+    of the value by 1/h. Where that is no longer small beside the gradient (T large, z near v), they prove nothing and
+    the complex step, which only shares the rounding of q - p, is left alone.
+    """
+    soft, hard = loss.weights(T, alpha)
+    h = min([T] * bool(soft) + [1.0] * bool(hard)) / 256
+    exact = complex_step(lambda u: loss.of(u, v, y, T, alpha)[0].sum(), z)
+    scale = np.abs(exact).max()
+    shared = gradient_rounding(loss, z, T, alpha)
+    assume(scale > 1e3 * shared)  # else q = p to rounding, and the gradient has no digits to compare
+    truncation = h**4 / 480 * (soft / T**5 + hard) / (4 * z.shape[-2])
+    amplified = truncation + 4 * value_rounding(loss, z, v, y, T, alpha) / h + shared
+    found = [(exact, shared / scale)]
+    if amplified < 1e-3 * scale:
+        found.append(
+            (central_difference(lambda u: float(loss.of(u, v, y, T, alpha)[0].sum()), z, h), amplified / scale)
+        )
+    return found
+
+
+@every_loss
+@law
+@given(batches(), temperatures, alphas, layouts)
+def test_eq4_the_gradient_of_every_loss_is_its_derivative(backend, loss, batch, T, alpha, layout):
+    _, dz = on(backend, loss, *batch, T, alpha, layout)
+    for truth, tolerance in derivatives(loss, *batch, T, alpha):
+        assert relative_error(dz, truth) <= tolerance
+
+
+WRONG = {
+    "missing 1/T": lambda dz, T, B: dz * T,
+    "an extra 1/T": lambda dz, T, B: dz / T,
+    "p and q swapped": lambda dz, T, B: -dz,
+    "missing 1/B": lambda dz, T, B: dz * B,
+    "zero": lambda dz, T, B: 0 * dz,
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
+@every_loss
+@law
+@given(batches(batch=2), temperatures, alphas)
+def test_the_test_of_eq4_rejects_a_gradient_that_is_wrong_by_a_factor(loss, wrong, batch, T, alpha):
+    assume(abs(np.log(T)) > 0.1)  # a power of T cannot be missed at T = 1
+    dz = wrong(loss.of(*batch, T, alpha)[1], T, batch[0].shape[-2])
+    for truth, tolerance in derivatives(loss, *batch, T, alpha):
+        assert relative_error(dz, truth) > tolerance
+
+
+@pytest.mark.parametrize("power", [0, 1, 3, 4], ids="T^{}".format)
+@law
+@given(batches(scale=1.0), st.floats(2, 1e4), alphas)
+def test_the_test_of_eq7_rejects_every_power_of_T_but_2(power, batch, T, alpha):
+    z, v, y = batch
+    soft, hard = soft_cross_entropy(z, v, T)[1], cross_entropy(z, y)[1]
+    dz = alpha * T**power * soft + (1 - alpha) * hard
+    loss = LOSSES["distillation"]
+    assume(alpha * T**2 * np.abs(soft).max() > 0.01)  # else the power of T does not matter
+    for truth, tolerance in derivatives(loss, *batch, T, alpha):
+        assert relative_error(dz, truth) > tolerance
+
+
+@law
+@given(batches(), temperatures)
+def test_eq4_the_gradient_of_the_soft_loss_is_q_minus_p_over_T(backend, batch, T):
+    z, v, _ = batch
+    expected = (softmax(z, T) - softmax(v, T)) / (T * z.shape[-2])
+    for loss in (LOSSES["soft_cross_entropy"], LOSSES["kl_divergence"]):
+        _, dz = on(backend, loss, *batch, T, 0.5)
+        np.testing.assert_allclose(dz, expected, rtol=0, atol=gradient_rounding(loss, z, T, 0.5))
+
+
+@every_loss
+@law
+@given(batches(), temperatures, alphas, dtypes)
+def test_eq4_each_row_of_the_gradient_sums_to_0(backend, loss, batch, T, alpha, dtype):
+    # Relative to the q/T and p/T that cancel, not to their difference, in which rounding does not cancel.
+    z, v, y = batch
+    _, dz = on(backend, loss, z.astype(dtype), v.astype(dtype), y, T, alpha)
+    atol = 2 * gradient_rounding(loss, z, T, alpha, float(np.finfo(dtype).eps))
+    np.testing.assert_allclose(dz.sum(axis=-1, dtype=float), 0, atol=atol)
+
+
+@law
+@given(batches(), temperatures, dtypes, layouts)
+def test_eq3_soft_cross_entropy_is_kl_plus_entropy_and_kl_is_not_negative(backend, batch, T, dtype, layout):
+    z, v, y = (u.astype(dtype) if u.dtype.kind == "f" else u for u in batch)
+    soft, kl = LOSSES["soft_cross_entropy"], LOSSES["kl_divergence"]
+    divergence, _ = on(backend, kl, z, v, y, T, 0.5, layout)
+    entropy, _ = on(backend, soft, v, v, y, T, 0.5, layout)
+    atol = value_rounding(kl, z, v, y, T, 0.5, float(np.finfo(dtype).eps))
+    assert (divergence >= -atol).all()
+    np.testing.assert_allclose(on(backend, soft, z, v, y, T, 0.5)[0], divergence + entropy, rtol=0, atol=2 * atol)
+
+
+@law
+@given(batches(), temperatures, dtypes)
+def test_eq4_a_student_that_equals_its_teacher_has_exactly_no_soft_loss_and_no_gradient(backend, batch, T, dtype):
+    z = batch[0].astype(dtype)
+    divergence, dz = on(backend, LOSSES["kl_divergence"], z, z, batch[2], T, 0.5)
+    assert not divergence.any()
+    assert not dz.any()
+    assert not on(backend, LOSSES["soft_cross_entropy"], z, z, batch[2], T, 0.5)[1].any()
+
+
+@every_loss
+@law
+@given(batches(), temperatures, alphas, seeds)
+def test_no_loss_changes_when_constants_are_added_to_rows_of_z_and_of_v(backend, loss, batch, T, alpha, seed):
+    z, v, y = (np.round(u * 64) / 64 for u in batch)  # the sums below are then exact, and the results the same bits
+    c, d = np.random.default_rng(seed).integers(-1000, 1000, (2, *z.shape[:-1], 1))
+    y = y.astype(np.int64)
+    for shifted, plain in zip(
+        on(backend, loss, z + c, v + d, y, T, alpha), on(backend, loss, z, v, y, T, alpha), strict=True
+    ):
+        np.testing.assert_array_equal(shifted, plain)
+
+
+@every_loss
+@law
+@given(batches(), temperatures, alphas, seeds)
+def test_permuting_classes_or_rows_permutes_the_gradient_and_keeps_the_value(backend, loss, batch, T, alpha, seed):
+    z, v, y = batch
+    rng = np.random.default_rng(seed)
+    classes, rows = rng.permutation(z.shape[-1]), rng.permutation(z.shape[-2])
+    pick = (..., rows[:, None], classes)
+    value, dz = on(backend, loss, z, v, y, T, alpha)
+    permuted, permuted_dz = on(backend, loss, z[pick], v[pick], np.argsort(classes)[y[..., rows]], T, alpha)
+    np.testing.assert_allclose(permuted, value, rtol=0, atol=value_rounding(loss, z, v, y, T, alpha))
+    np.testing.assert_allclose(permuted_dz, dz[pick], rtol=0, atol=gradient_rounding(loss, z, T, alpha))
+
+
+@every_loss
+@law
+@given(batches(), temperatures, alphas, dtypes)
+def test_a_class_that_cannot_be_changes_no_loss(backend, loss, batch, T, alpha, dtype):
+    z, v, y = batch[0].astype(dtype), batch[1].astype(dtype), batch[2]
+    more_z, more_v = (np.concatenate([u, np.full_like(u[..., :1], -1e30)], axis=-1) for u in (z, v))
+    value, dz = on(backend, loss, z, v, y, T, alpha)
+    more_value, more_dz = on(backend, loss, more_z, more_v, y, T, alpha)
+    eps = float(np.finfo(dtype).eps)
+    assert not more_dz[..., -1].any()
+    np.testing.assert_allclose(more_value, value, rtol=0, atol=value_rounding(loss, z, v, y, T, alpha, eps))
+    np.testing.assert_allclose(more_dz[..., :-1], dz, rtol=0, atol=gradient_rounding(loss, z, T, alpha, eps))
+
+
+@law
+@given(batches(), temperatures, alphas)
+def test_eq7_is_alpha_T2_kl_plus_the_rest_of_the_cross_entropy(backend, batch, T, alpha):
+    z, v, y = batch
+    (kl, kl_dz), (hard, hard_dz) = kl_divergence(z, v, T), cross_entropy(z, y)
+    value, dz = on(backend, LOSSES["distillation"], z, v, y, T, alpha)
+    atol = value_rounding(LOSSES["distillation"], z, v, y, T, alpha)
+    np.testing.assert_allclose(value, alpha * T**2 * kl + (1 - alpha) * hard, rtol=0, atol=atol)
+    atol = gradient_rounding(LOSSES["distillation"], z, T, alpha)
+    np.testing.assert_allclose(dz, alpha * T**2 * kl_dz + (1 - alpha) * hard_dz, rtol=0, atol=atol)
+
+
+@law
+@given(batches(), temperatures, temperatures, seeds)
+def test_eq7_sees_no_teacher_at_alpha_0_and_no_label_at_alpha_1(backend, batch, T, other_T, seed):
+    z, v, y = batch
+    loss, other_y = LOSSES["distillation"], np.random.default_rng(seed).integers(0, z.shape[-1], y.shape)
+    hard = on(backend, LOSSES["cross_entropy"], z, v, y, T, 0.0)
+    for mixed in (on(backend, loss, z, v, y, T, 0.0), on(backend, loss, z, -v, y, other_T, 0.0)):
+        np.testing.assert_array_equal(mixed[0], hard[0])
+        np.testing.assert_array_equal(mixed[1], hard[1])
+    one, other = on(backend, loss, z, v, y, T, 1.0), on(backend, loss, z, v, other_y, T, 1.0)
+    np.testing.assert_array_equal(one[0], other[0])
+    np.testing.assert_array_equal(one[1], other[1])
+    np.testing.assert_allclose(one[0], T**2 * on(backend, LOSSES["kl_divergence"], *batch, T, 1.0)[0], rtol=64 * EPS)
+
+
+@soft_losses
+@law
+@given(batches(lead=st.sampled_from([(2,), (3,)])), st.data(), alphas)
+def test_a_loss_of_replicas_is_each_replicas_loss_each_at_its_own_T(backend, loss, batch, data, alpha):
+    z, v, y = batch
+    T = np.array(data.draw(st.lists(temperatures, min_size=len(z), max_size=len(z))))
+    value, dz = on(backend, loss, z, v, y, backend.asarray(T[:, None, None]), alpha)
+    for r in range(len(z)):
+        one = (z[r], v[r], y[r], float(T[r]), alpha)
+        alone, alone_dz = on(backend, loss, *one)
+        np.testing.assert_allclose(value[r], alone, rtol=0, atol=value_rounding(loss, *one))
+        np.testing.assert_allclose(dz[r], alone_dz, rtol=0, atol=gradient_rounding(loss, z[r], float(T[r]), alpha))
+
+
+@every_loss
+@law
+@given(batches(dtype=np.float32), temperatures, alphas, layouts)
+def test_float32_losses_are_those_of_float64_to_rounding_and_modify_nothing(backend, loss, batch, T, alpha, layout):
+    z, v, y = batch
+    inputs = [layout(backend.asarray(u)) for u in (z, v)] + [backend.asarray(y)]
+    value, dz = loss.of(*inputs, T, alpha)
+    assert value.dtype == dz.dtype == np.float32
+    assert (value.shape, dz.shape) == (z.shape[:-2], z.shape)
+    exact, exact_dz = loss.of(z.astype(np.float64), v.astype(np.float64), y, T, alpha)
+    eps = float(np.finfo(np.float32).eps)
+    np.testing.assert_allclose(backend.to_host(value), exact, rtol=0, atol=value_rounding(loss, *batch, T, alpha, eps))
+    atol = gradient_rounding(loss, z, T, alpha, eps)
+    np.testing.assert_allclose(backend.to_host(dz), exact_dz, rtol=0, atol=atol)
+    for after, before in zip(inputs, batch, strict=True):
+        np.testing.assert_array_equal(backend.to_host(after), before)

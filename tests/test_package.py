@@ -1,0 +1,68 @@
+"""What importing costs, and what the README promises."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def python(code: str) -> str:
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}  # as when installed
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=env, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_importing_brings_in_numpy_and_the_standard_library_and_nothing_else() -> None:
+    new = python(
+        "import sys; before = set(sys.modules); import minidistill; "
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    ).split()
+    assert "numpy" in new
+    foreign = set(new) - {"numpy", "minidistill"} - set(sys.stdlib_module_names)
+    assert not {name for name in foreign if not name.startswith("_")}
+
+
+def test_importing_costs_at_most_1_3_times_the_import_of_numpy() -> None:
+    code = "import time; start = time.perf_counter(); import {}; print(time.perf_counter() - start)"
+    names = ("numpy", "minidistill")
+    runs = [{name: float(python(code.format(name))) for name in names} for _ in range(10)]  # in turn
+    fastest = {name: min(run[name] for run in runs) for name in names}
+    assert fastest["minidistill"] <= 1.3 * fastest["numpy"]
+
+
+@pytest.mark.parametrize("snippet", re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL))
+def test_a_readme_snippet_prints_exactly_what_the_readme_shows(snippet: tuple[str, str]) -> None:
+    code, output = snippet
+    assert python(code) == output
+
+
+def test_every_python_snippet_of_the_readme_is_followed_by_its_output() -> None:
+    assert len(re.findall(r"```python\n", README)) == len(
+        re.findall(r"```python\n.*?```\n+```text\n", README, re.DOTALL)
+    )
+
+
+def test_every_command_of_the_readme_names_files_extras_and_options_that_exist() -> None:
+    commands = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    scripts = re.findall(r"\bpython3? ((?:examples|tests)/\S+\.py)((?: --\S+(?: [^-\s&]\S*)?)*)", commands)
+    assert scripts
+    for script, arguments in scripts:
+        shown = subprocess.run(
+            [sys.executable, script, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        ).stdout
+        for option in re.findall(r"--[a-z]+", arguments):
+            assert option in shown, f"{script} has no {option}"
+    extras = {name for group in re.findall(r"\[([a-z0-9,]+)\]'", commands) for name in group.split(",")}
+    assert extras
+    for extra in extras:
+        assert re.search(rf"^{extra} = \[", project, re.MULTILINE), f"no extra {extra}"

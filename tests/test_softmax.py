@@ -1,0 +1,151 @@
+"""Softmax at a temperature, Eq. 1-2: what every q = softmax(z, T) obeys, on every backend, from T = 1e-2 to 1e4 and for
+logits up to +-1e4.
+"""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from strategies import contiguous, dtypes, law, layouts, logits, seeds, shapes, temperatures
+
+from minidistill import log_softmax, softmax
+
+z_any = logits(shapes())
+
+
+def on(backend: Any, function: Any, z: np.ndarray, T: float, layout: Any = contiguous) -> np.ndarray:
+    """The function on the backend, its result on the host."""
+    return backend.to_host(function(layout(backend.asarray(z)), T))
+
+
+def rounding(dtype: Any, N: int) -> float:
+    """An absolute bound on the rounding error of q, and a relative one up to the error of the exponent.
+
+    s = (z - max z)/T is off by 3 roundings, so by 3 eps|s|; exp makes that a relative error of q, and q|s| <= 1/e + 1
+    bounds it absolutely. The sum adds N roundings at most, log N among its result.
+    """
+    return 16 * float(np.finfo(dtype).eps) * (N + 1)
+
+
+@law
+@given(z_any, temperatures, dtypes, layouts)
+def test_eq2_probabilities_are_finite_nonnegative_and_sum_to_one(backend, z, T, dtype, layout):
+    q = on(backend, softmax, z.astype(dtype), T, layout)
+    assert q.dtype == dtype
+    assert q.shape == z.shape
+    assert (q >= 0).all()  # false for NaN
+    np.testing.assert_allclose(q.sum(axis=-1, dtype=float), 1, rtol=0, atol=rounding(dtype, z.shape[-1]))
+
+
+@law
+@given(z_any, temperatures)
+def test_eq2_is_the_ratio_of_exponentials(backend, z, T):
+    u = z - z.min(axis=-1, keepdims=True)
+    assume(u.max() / T < 700)  # where the naive formula still fits into a float64
+    naive = np.exp(u / T) / np.exp(u / T).sum(axis=-1, keepdims=True)
+    np.testing.assert_allclose(on(backend, softmax, z, T), naive, rtol=0, atol=rounding(np.float64, z.shape[-1]))
+
+
+@law
+@given(z_any, dtypes)
+def test_eq1_is_eq2_at_T_equal_1_and_T_only_divides_the_logits(backend, z, dtype):
+    z = z.astype(dtype)
+    np.testing.assert_array_equal(on(backend, lambda z, T: softmax(z), z, 1.0), on(backend, softmax, z, 1.0))
+    np.testing.assert_array_equal(on(backend, softmax, 8 * z, 8.0), on(backend, softmax, z, 1.0))  # exact: powers of 2
+
+
+@law
+@given(z_any, temperatures, st.integers(-1000, 1000))
+def test_eq2_does_not_change_when_a_constant_is_added_to_z(backend, z, T, c):
+    z = np.round(z * 64) / 64  # z + c is then exact, and so is the difference from the maximum: the very same bits
+    np.testing.assert_array_equal(on(backend, softmax, z + c, T), on(backend, softmax, z, T))
+    np.testing.assert_array_equal(on(backend, log_softmax, z + c, T), on(backend, log_softmax, z, T))
+
+
+@law
+@given(z_any, temperatures, dtypes)
+def test_eq2_keeps_the_order_of_the_logits(backend, z, T, dtype):
+    z = z.astype(dtype)
+    order = np.argsort(z, axis=-1, kind="stable")
+    log_q = np.take_along_axis(on(backend, log_softmax, z, T), order, axis=-1)
+    assert (np.diff(log_q, axis=-1) >= 0).all()  # exactly: rounding never reverses a subtraction or a division
+    q = np.take_along_axis(on(backend, softmax, z, T), order, axis=-1)
+    slack = 8 * np.finfo(dtype).eps * q[..., 1:]  # an exp that is off by ulps may reverse neighbours
+    assert (np.diff(q, axis=-1) >= -slack).all()
+
+
+@law
+@given(z_any, temperatures, seeds)
+def test_eq2_permuting_classes_or_rows_permutes_q(backend, z, T, seed):
+    rng = np.random.default_rng(seed)
+    classes, rows = rng.permutation(z.shape[-1]), rng.permutation(z.shape[-2])
+    q = on(backend, softmax, z, T)
+    np.testing.assert_array_equal(on(backend, softmax, z[..., rows, :], T), q[..., rows, :])
+    atol = rounding(np.float64, z.shape[-1])  # the sum over the classes rounds in another order
+    np.testing.assert_allclose(on(backend, softmax, z[..., classes], T), q[..., classes], rtol=0, atol=atol)
+
+
+@law
+@given(z_any, st.floats(0, 8))
+def test_eq2_tends_to_1_over_N_as_T_grows_no_slower_than_W_over_T(backend, z, exponent):
+    # With W = max z - min z of a row, exp(-W/T)/N <= q_i <= exp(W/T)/N.
+    T = 10.0**exponent
+    W, N = np.ptp(z, axis=-1, keepdims=True), z.shape[-1]
+    with np.errstate(over="ignore"):  # an infinite bound is true
+        bound = np.expm1(W / T) / N + rounding(np.float64, N)
+    assert (np.abs(on(backend, softmax, z, T) - 1 / N) <= bound).all()
+
+
+@law
+@given(logits(shapes(classes=2), scale=1.0), st.floats(1, 1.5))
+def test_eq2_tends_to_the_onehot_maximum_as_T_shrinks(backend, z, margin):
+    z = np.sort(z, axis=-1)
+    z[..., -1] = z[..., -2] + margin  # the runner-up's share is at most exp(-margin/T)
+    q = on(backend, softmax, z, 0.01)
+    assert (1 - q[..., -1] <= z.shape[-1] * np.exp(-margin / 0.01) + rounding(np.float64, z.shape[-1])).all()
+
+
+@law
+@given(z_any, temperatures, dtypes, layouts)
+def test_log_softmax_is_the_log_of_softmax_and_finite_where_that_is_not(backend, z, T, dtype, layout):
+    z = z.astype(dtype)
+    q, log_q = on(backend, softmax, z, T), on(backend, log_softmax, z, T, layout)
+    assert log_q.dtype == dtype
+    assert np.isfinite(log_q).all()
+    assert (log_q <= rounding(dtype, z.shape[-1])).all()
+    normal = q >= np.finfo(dtype).tiny  # below, q has lost digits or is 0
+    s = np.ptp(z.astype(float), axis=-1, keepdims=True) / T  # the exponent, which rounds relatively
+    bound = rounding(dtype, z.shape[-1]) * (1 + np.broadcast_to(s, z.shape)[normal])
+    assert (np.abs(np.log(q[normal].astype(float)) - log_q[normal]) <= bound).all()
+
+
+@law
+@given(logits(shapes(), np.float32), temperatures)
+def test_float32_probabilities_are_those_of_float64_to_rounding(backend, z, T):
+    exact = on(backend, softmax, z.astype(np.float64), T)
+    N = z.shape[-1]
+    np.testing.assert_allclose(on(backend, softmax, z, T), exact, rtol=0, atol=rounding(np.float32, N))
+    log_exact = on(backend, log_softmax, z.astype(np.float64), T)  # relative: |log q| may be 2e6
+    bound = rounding(np.float32, N) * (1 + np.abs(log_exact))
+    assert (np.abs(on(backend, log_softmax, z, T) - log_exact) <= bound).all()
+
+
+@law
+@given(z_any, temperatures, dtypes)
+def test_a_class_that_cannot_be_has_probability_0_and_changes_no_other(backend, z, T, dtype):
+    z = z.astype(dtype)
+    extended = np.concatenate([z, np.full_like(z[..., :1], -1e30)], axis=-1)
+    q = on(backend, softmax, extended, T)
+    assert (q[..., -1] == 0).all()
+    atol = rounding(dtype, z.shape[-1])  # one more term may regroup the sum
+    np.testing.assert_allclose(q[..., :-1], on(backend, softmax, z, T), rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("wrong", [lambda z, T: softmax(z, 1 / T), lambda z, T: softmax(T * z), lambda z, T: z / T])
+def test_the_test_of_eq2_rejects_a_temperature_in_the_wrong_place(backend, wrong):
+    z, T = np.array([[0.0, 1.0, 3.0]]), 2.0
+    naive = np.exp(z / T) / np.exp(z / T).sum(axis=-1, keepdims=True)
+    assert np.abs(on(backend, softmax, z, T) - naive).max() <= rounding(np.float64, 3)
+    assert np.abs(on(backend, wrong, z, T) - naive).max() > 1e6 * rounding(np.float64, 3)

@@ -1,0 +1,197 @@
+"""The training loop: it learns, repeats itself bit for bit, allocates nothing large, and stops when it diverges."""
+
+import builtins
+import re
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from minidistill import (
+    SGD,
+    ArgumentError,
+    Dataset,
+    Diverged,
+    History,
+    Network,
+    Objective,
+    TransferSet,
+    constant,
+    cosine,
+    errors,
+    fit,
+)
+
+
+def blobs(backend, n: int = 300, classes: int = 3, seed: int = 0) -> Dataset:
+    """Points around `classes` corners of a cube, easy to tell apart."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, classes, n)
+    points = np.eye(classes)[labels] * 3 + rng.standard_normal((n, classes))
+    return Dataset(points.astype(np.float32), labels, backend)
+
+
+def train(backend, seeds=0, objective=None, data=None, **options) -> tuple[Network, History]:
+    network = Network.mlp([3, 16, 3], dropout=0.25, seeds=seeds, backend=backend)
+    arguments = {"epochs": 5, "batch_size": 32, "progress": False} | options
+    data = blobs(backend) if data is None else data
+    return network, fit(network, data, objective or Objective(), SGD(0.05), **arguments)
+
+
+def test_training_lowers_the_loss_and_the_errors(backend) -> None:
+    data = blobs(backend)
+    untrained = errors(Network.mlp([3, 16, 3], backend=backend), data)
+    network, history = train(backend, validation=data)
+    assert history.loss[-1][0] < 0.7 * history.loss[0][0]
+    assert errors(network, data) == history.errors[-1][0] < untrained / 2
+
+
+def test_the_history_has_an_entry_for_each_epoch_and_a_number_for_each_replica(backend) -> None:
+    _, history = train(backend, seeds=[3, 4], validation=blobs(backend), epochs=3)
+    assert [len(each) for each in (history.seconds, history.learning_rate, history.loss, history.errors)] == [3] * 4
+    assert np.shape(history.loss) == np.shape(history.errors) == (3, 2)
+    assert history.seconds == sorted(history.seconds)
+
+
+def test_the_same_seed_gives_the_same_network_bit_for_bit_and_another_seed_another(backend) -> None:
+    first, again, other = (backend.to_host(train(backend, seeds=s)[0].parameters) for s in (7, 7, 8))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).mean() > 0.9
+
+
+def test_a_student_of_soft_targets_alone_learns_what_the_labels_say(backend) -> None:
+    data = blobs(backend)
+    teacher, _ = train(backend)
+    transfer = TransferSet(data.inputs, teacher.predict(data.inputs), backend=backend)  # no labels
+    student, history = train(backend, data=transfer, objective=Objective(temperature=4.0, alpha=1.0), epochs=10)
+    assert history.loss[-1][0] < 0.5 * history.loss[0][0]
+    assert errors(student, data) < len(data) / 10
+
+
+def test_a_temperature_for_each_replica_equals_separate_networks(backend) -> None:
+    data = blobs(backend)
+    teacher, _ = train(backend)
+    transfer = TransferSet.from_teacher(teacher, data)
+    both, _ = train(backend, seeds=[1, 1], data=transfer, objective=Objective(temperature=[2.0, 20.0], alpha=0.7))
+    for r, T in enumerate((2.0, 20.0)):
+        alone, _ = train(backend, seeds=1, data=transfer, objective=Objective(temperature=T, alpha=0.7))
+        np.testing.assert_allclose(
+            backend.to_host(both.replica(r).parameters), backend.to_host(alone.parameters), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_the_learning_rate_follows_the_schedule_over_the_whole_training(backend) -> None:
+    network = Network.mlp([3, 3], backend=backend)
+    history = fit(network, blobs(backend), Objective(), SGD(cosine(0.1)), epochs=4, batch_size=300, progress=False)
+    np.testing.assert_allclose(history.learning_rate, [cosine(0.1)(t) for t in (0, 0.25, 0.5, 0.75)])
+
+
+@pytest.mark.parametrize("rate", [30.0, 1e4, 1e30])
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_a_diverging_training_stops_with_its_step_and_learning_rate(backend, rate: float, alpha: float) -> None:
+    data = blobs(backend)
+    transfer = TransferSet(data.inputs, 50 * backend.to_host(data.inputs), data.labels, backend=backend)
+    network = Network.mlp([3, 64, 64, 3], backend=backend)
+    with pytest.raises(Diverged, match=rf"diverged at step \d+, learning rate {re.escape(f'{rate:g}')}: the loss was"):
+        fit(network, transfer, Objective(1.0, alpha), SGD(constant(rate)), epochs=20, batch_size=32, progress=False)
+
+
+@pytest.mark.parametrize("hidden", [800, 1600])
+def test_a_training_step_allocates_less_than_a_megabyte(hidden: int) -> None:
+    rng = np.random.default_rng(0)
+    data = Dataset(rng.integers(0, 256, (512, 28, 28), dtype=np.uint8), rng.integers(0, 10, 512))
+    network = Network.mlp([784, hidden, hidden, 10], input_dropout=0.2, dropout=0.5)
+    peaks: list[int] = []
+
+    class Watching(SGD):
+        def step(self, network: Network) -> None:
+            super().step(network)
+            peaks.append(tracemalloc.get_traced_memory()[1] - before[0])
+            before[0] = tracemalloc.get_traced_memory()[0]
+            tracemalloc.reset_peak()
+
+    before = [0]
+    tracemalloc.start()
+    try:
+        fit(network, data, Objective(), Watching(1e-3), epochs=2, batch_size=128, jitter=2, progress=False)
+    finally:
+        tracemalloc.stop()
+    assert len(peaks) == 8
+    assert max(peaks[1:]) < 1_000_000 < peaks[0]  # the first step makes the buffers, and shows that they are counted
+
+
+def test_progress_is_a_line_an_epoch_without_tqdm_and_silence_on_request(
+    backend, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real_import = builtins.__import__
+
+    def without_tqdm(name: str, *rest: object) -> object:
+        if name == "tqdm":
+            raise ImportError(name)
+        return real_import(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without_tqdm)
+    train(backend, progress=False)
+    assert capsys.readouterr() == ("", "")
+    train(backend, progress=True, validation=blobs(backend), epochs=2, title="student")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(",")[0] for line in lines] == ["student: epoch 1/2", "student: epoch 2/2"]
+    assert all("loss" in line and "errors" in line for line in lines)
+
+
+def test_progress_is_a_bar_with_tqdm(backend, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("tqdm")
+    train(backend, progress=True, epochs=1, title="teacher")
+    assert "teacher: 100%" in capsys.readouterr().err
+
+
+def test_after_epoch_is_called_when_the_epoch_is_done(backend) -> None:
+    seen: list[int] = []
+    train(backend, epochs=3, after_epoch=seen.append)
+    assert seen == [0, 1, 2]
+
+
+def test_errors_counts_the_rows_whose_largest_logit_is_not_the_label(backend) -> None:
+    data = blobs(backend, n=2500)  # more than one block
+    network = Network.mlp([3, 3], seeds=[0, 1], backend=backend)
+    z, y = backend.to_host(network.predict(data.inputs)), backend.to_host(data.labels)
+    assert errors(network, data) == [int((z[r].argmax(-1) != y).sum()) for r in range(2)]
+
+
+@pytest.mark.parametrize(
+    ("objective", "with_logits", "with_labels", "message"),
+    [
+        (Objective(alpha=0.5), False, True, "alpha must be 0 without a teacher's logits, got 0.5"),
+        (Objective(alpha=0.5), True, False, "alpha must be 1 for a transfer set without labels, got 0.5"),
+        (Objective(temperature=[1.0, 2.0], alpha=1.0), True, True, "temperature must be one number or one for each"),
+    ],
+)
+def test_an_objective_that_the_data_cannot_serve_is_refused(
+    backend, objective: Objective, with_logits: bool, with_labels: bool, message: str
+) -> None:
+    data = blobs(backend)
+    if with_logits:
+        data = TransferSet(data.inputs, data.inputs, data.labels if with_labels else None, backend=backend)
+    with pytest.raises(ArgumentError, match=message):
+        train(backend, data=data, objective=objective)
+
+
+def test_classes_that_the_network_does_not_have_are_refused(backend) -> None:
+    network = Network.mlp([3, 2], backend=backend)
+    with pytest.raises(ArgumentError, match=r"labels must lie in 0..1, the network's classes, got 2"):
+        fit(network, blobs(backend), Objective(), SGD(0.1), epochs=1, progress=False)
+    transfer = TransferSet(blobs(backend).inputs, blobs(backend).inputs, backend=backend)
+    with pytest.raises(ArgumentError, match="a logit for each of the teacher's 3 classes, got 2"):
+        fit(network, transfer, Objective(alpha=1.0), SGD(0.1), epochs=1, progress=False)
+
+
+@pytest.mark.parametrize("temperature", [0, -1.0, float("nan"), float("inf"), [1.0, 0.0], "hot"])
+def test_a_temperature_that_is_not_positive_and_finite_is_refused(temperature: object) -> None:
+    with pytest.raises(ArgumentError, match="temperature must be a finite number > 0, got"):
+        Objective(temperature=temperature)
+
+
+@pytest.mark.parametrize("alpha", [-0.1, 1.1, float("nan")])
+def test_an_alpha_outside_0_to_1_is_refused(alpha: float) -> None:
+    with pytest.raises(ArgumentError, match="alpha must be a finite number >= 0 and <= 1, got"):
+        Objective(alpha=alpha)
