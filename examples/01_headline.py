@@ -19,26 +19,26 @@ NAMES = {"teacher": "teacher", "baseline": "student, hard labels", "student": "s
 
 @dataclass(frozen=True)
 class Preset:
-    """Chosen on the last 10,000 training images, with the test set unseen."""
+    """Chosen by single trainings on the first 50,000 training images and their errors on the last 10,000."""
 
     teacher_epochs: int
     student_epochs: int
     train_size: int | None = None  # None: all
     teacher_batch: int = 256
-    teacher_rate: float = 0.2
-    input_dropout: float = 0.1
-    hidden_dropout: float = 0.25
+    teacher_rate: float = 0.3
+    input_dropout: float = 0.0
+    hidden_dropout: float = 0.2
     student_batch: int = 128
-    baseline_rate: float = 0.1
-    distillation_rate: float = 0.05
+    baseline_rate: float = 0.2
+    distillation_rate: float = 0.1
     temperature: float = 20.0
     alpha: float = 1.0  # soft targets alone
 
 
 PRESETS = {
     "quick": Preset(teacher_epochs=5, student_epochs=4, train_size=10_000),
-    "default": Preset(teacher_epochs=12, student_epochs=6),
-    "full": Preset(teacher_epochs=100, student_epochs=60),
+    "default": Preset(teacher_epochs=12, student_epochs=8),
+    "full": Preset(teacher_epochs=60, student_epochs=40, teacher_rate=0.2, input_dropout=0.1, hidden_dropout=0.25),
 }
 
 

@@ -58,8 +58,7 @@ class Dense(Layer):
 
     def forward(self, x: Array, out: Array, step: int | None) -> Array:
         self.x = x
-        self.backend.matmul(x, self.W, out=out)  # (..., B, n_out)
-        return self.xp.add(out, self.b, out=out)
+        return self.backend.affine(x, self.W, self.b, out=out)  # (..., B, n_out)
 
     def backward(self, dy: Array, out: Array | None, carry: float = 0.0) -> Array | None:
         """dW = xᵀ dy, db = Σ_B dy, dx = dy Wᵀ."""
@@ -142,8 +141,8 @@ class Hidden(Dense):
 
     def forward(self, x: Array, out: Array, step: int | None) -> Array:
         self.x, self.y = x, out
-        self.backend.matmul(x, self.W, out=out)  # (..., B, n_out)
-        self.backend.bias_relu(out, self.b)
+        self.backend.affine(x, self.W, self.b, out=out)  # (..., B, n_out)
+        self.xp.maximum(out, 0, out=out)
         self.scale = 1.0
         if step is not None and self.mask is not None:
             stream = random.stream_key(random.DROPOUT + self.index, step)

@@ -130,11 +130,14 @@ def test_operands_that_do_not_fit_are_refused_and_not_read_beyond_their_ends(bac
 
 
 @given(rng=rngs, dtype=dtypes, lead=leads, rows=sizes, n=sizes)
-def test_bias_relu_is_the_positive_part_of_the_sum(backend, rng, dtype, lead, rows, n):
-    y, b = (rng.integers(-2, 3, (*lead, m, n)).astype(dtype) for m in (rows, 1))  # exact sums, many of them 0
-    Y, bias = move(backend, y), move(backend, b)
-    assert backend.bias_relu(Y, bias) is Y
-    assert_unchanged(backend, (Y, np.maximum(y + b, 0)), (bias, b))
+def test_affine_is_the_product_and_the_bias(backend, rng, dtype, lead, rows, n):
+    x, W, b = (
+        rng.integers(-2, 3, (*lead, *shape)).astype(dtype) for shape in ((rows, 3), (3, n), (1, n))
+    )  # exact sums
+    operands = [(move(backend, array), array) for array in (x, W, b)]
+    out = poison(backend, (*lead, rows, n), dtype)
+    assert backend.affine(*(moved for moved, _ in operands), out=out) is out
+    assert_unchanged(backend, (out, x @ W + b), *operands)
 
 
 @given(rng=rngs, dtype=dtypes, lead=leads, rows=sizes, n=sizes, scale=st.sampled_from([1.0, 2.0, 256 / 205]))

@@ -45,6 +45,13 @@ def test_a_readme_snippet_prints_exactly_what_the_readme_shows(snippet: tuple[st
     assert python(code) == output
 
 
+def test_the_measured_tables_are_those_of_the_committed_results() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/tables.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_every_python_snippet_of_the_readme_is_followed_by_its_output() -> None:
     assert len(re.findall(r"```python\n", README)) == len(
         re.findall(r"```python\n.*?```\n+```text\n", README, re.DOTALL)

@@ -1,4 +1,4 @@
-"""The NumPy backend on a NumPy wheel that brings OpenBLAS: the two operations where BLAS can do what NumPy cannot.
+"""The NumPy backend on a NumPy wheel that brings OpenBLAS: the operations where BLAS can do what NumPy cannot.
 
 BLAS accumulates, C = beta C + A B, in the time of the product alone, and adds vectors on all cores; NumPy exposes
 neither, and spends a fifth of a training step on them (docs/performance.md). So they are called where they are, in the
@@ -20,11 +20,18 @@ _TYPES = {np.dtype(np.float32): ("s", ctypes.c_float), np.dtype(np.float64): ("d
 
 
 class OpenBlasBackend(Backend):
-    """The reference with `accumulate` and `subtract` by BLAS; `routines` from find_routines."""
+    """The reference with `affine`, `accumulate` and `subtract` by BLAS; `routines` from find_routines."""
 
     def __init__(self, routines: dict[Any, tuple[Any, Any]]) -> None:
         super().__init__()
         self.routines = routines
+
+    def affine(self, x: Array, W: Array, b: Array, out: Array) -> Array:
+        """The product is accumulated onto the bias; but NumPy's own product is faster for a single row."""
+        if x.shape[-2] == 1:
+            return super().affine(x, W, b, out)
+        np.copyto(out, b)
+        return self.accumulate(x, W, out, 1.0)
 
     def accumulate(self, a: Array, b: Array, out: Array, carry: float) -> Array:
         if a.ndim == b.ndim == out.ndim > 2 and len(a) == len(b) == len(out):

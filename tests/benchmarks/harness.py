@@ -21,12 +21,12 @@ import numpy as np
 SETTLE = 0.05  # seconds before each turn, in which the threads of the one before fall asleep
 
 
-def serve(make: Callable[..., Callable[[], None]], *arguments: Any) -> None:
-    """A contender's side: make it, say so, then time a call for every line that comes in: how many, how often."""
+def serve(make: Callable[..., Callable[[], object]], *arguments: Any, warmups: int = 2) -> None:
+    """A contender's side: make it and warm it up, say so, then time as many calls as each line that comes in says."""
     try:
         run = make(*arguments)
-        run()
-        run()
+        for _ in range(warmups):
+            run()
     except ImportError as error:
         print(json.dumps({"absent": str(error)}), flush=True)
         return

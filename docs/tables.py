@@ -1,0 +1,90 @@
+"""Write the measured tables into README.md from the JSON under docs/results/; with --check only tell if one is stale.
+
+A table stands between <!-- name --> and <!-- /name -->, and comes from the result file of that name.
+"""
+
+import argparse
+import importlib.util
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def headline(results: dict[str, Any]) -> str:
+    """What the example printed at its end, by the example's own function."""
+    folder = ROOT / "examples"
+    sys.path.insert(0, str(folder))
+    spec = importlib.util.spec_from_file_location("headline", folder / "01_headline.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["headline"] = module
+    spec.loader.exec_module(module)
+    return "```text\n" + str(module.report(results, paper=True)).strip() + "\n```"
+
+
+def step(record: dict[str, Any]) -> str:
+    """A row for each shape: ours against the matrix products alone and against each peer."""
+    rows = ["| step, batch 128 | " + " | ".join(names := list(record["results"][0]["seconds"])) + " |"]
+    rows.append("|---|" + "---:|" * len(names))
+    for r in record["results"]:
+        times = " | ".join(f"{1e3 * r['seconds'][name]:.2f} ms" for name in names)
+        rows.append(f"| {'-'.join(map(str, r['shape']))}, {r['kind']} | {times} |")
+    parts = [
+        f"{r['ratio_to_products']:.2f} x its matrix products, {r['ratio_to_best_peer']:.2f} x as fast as the best peer "
+        f"({'-'.join(map(str, r['shape']))}, {r['kind']})"
+        for r in record["results"]
+    ]
+    versions = record["versions"]
+    where = f"{record['date']}, {versions['cpu']}, {versions['cores']} cores, NumPy {versions['numpy']}"
+    peers = ", ".join(f"{name} {versions[name]}" for name in ("torch", "jax") if name in versions)
+    return "\n".join([*rows, "", f"A step takes {'; '.join(parts)}. {where}, {peers}."])
+
+
+def epoch(record: dict[str, Any]) -> str:
+    (r,) = record["results"]
+    ratios = "; ".join(f"{ratio:.2f} x as fast as {name}" for name, ratio in r["ratios"].items())
+    return f"An epoch of distillation with its evaluation takes {r['seconds']['minidistill']:.2f} s: {ratios}."
+
+
+TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
+    "headline_default": headline,
+    "headline_full": headline,
+    "step": step,
+    "epoch": epoch,
+}
+
+
+def rewritten(text: str) -> str:
+    for name, table in TABLES.items():
+        path = ROOT / "docs" / "results" / f"{name}.json"
+        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+        if marked.search(text):
+            body = table(json.loads(path.read_text(encoding="utf-8"))) + "\n"
+            text = marked.sub(lambda match, body=body: match[1] + body + match[2], text)  # type: ignore[misc]
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a table is stale")
+    arguments = parser.parse_args()
+    stale = []
+    for path in (ROOT / "README.md", ROOT / "docs" / "performance.md"):
+        old = path.read_text(encoding="utf-8") if path.exists() else ""
+        if (new := rewritten(old)) != old:
+            stale.append(path.name)
+            if not arguments.check:
+                path.write_text(new, encoding="utf-8")
+    if stale:
+        print(("stale: " if arguments.check else "written: ") + ", ".join(stale))
+        sys.exit(1 if arguments.check else 0)
+
+
+if __name__ == "__main__":
+    main()
