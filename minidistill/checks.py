@@ -60,6 +60,18 @@ def check_logits(name: str, value: Any) -> Array:
     return z
 
 
+def check_inputs(name: str, value: Any) -> Array:
+    """Rows of inputs (N, ...): uint8, or finite floats. Values on a GPU are not read, since that would wait for it."""
+    x = as_array(name, value)
+    if x.ndim < 2 or 0 in x.shape:
+        raise ArgumentError(f"{name} must have shape (rows, ...) with none of it empty, got {x.shape}")
+    if x.dtype != np.uint8 and x.dtype.kind not in "fc":
+        raise ArgumentError(f"{name} must hold uint8 or floating-point numbers, got dtype {x.dtype}")
+    if isinstance(x, np.ndarray) and x.dtype != np.uint8 and not np.isfinite(x).all():
+        raise ArgumentError(f"{name} must be finite, got NaN or infinity among its {x.size} values")
+    return x
+
+
 def check_same_shape(name_a: str, a: Array, name_b: str, b: Array) -> None:
     if a.shape != b.shape:
         raise ArgumentError(f"{name_b} must have the shape of {name_a}, {a.shape}, got {b.shape}")

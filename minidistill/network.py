@@ -13,7 +13,7 @@ import numpy as np
 
 from . import random
 from .backend import Backend, get_backend
-from .checks import ArgumentError, Array, as_array, check_count
+from .checks import ArgumentError, Array, check_count, check_inputs
 from .layers import Dense, Dropout, Hidden, Layer
 
 BLOCK = 1000  # rows that predict takes at a time
@@ -89,10 +89,10 @@ class Network:
 
         A Python list or a NumPy array is moved to the device first.
         """
-        x = self.backend.asarray(as_array("x", x))
-        x = x.reshape(len(x), -1) if x.ndim > 1 and x.size else x
-        if x.ndim != 2 or x.shape[1] != self.n_in or not len(x):
-            raise ArgumentError(f"x must have shape (rows >= 1, {self.n_in}), got {x.shape}")
+        x = self.backend.asarray(check_inputs("x", x))
+        if x[0].size != self.n_in:
+            raise ArgumentError(f"x must have shape (rows, {self.n_in}), or images of so many pixels, got {x.shape}")
+        x = x.reshape(len(x), -1)
         z = self.xp.empty((*self.lead, len(x), self.n_out), dtype=self.dtype)
         scaled = self.xp.empty((min(BLOCK, len(x)), self.n_in), dtype=self.dtype)
         for start in range(0, len(x), BLOCK):

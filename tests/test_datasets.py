@@ -171,7 +171,7 @@ IMAGES = np.zeros((4, 2, 2), np.uint8)
         (IMAGES[:0], [], "inputs must have shape"),
         (np.full((4, 2), np.nan), [0, 1, 2, 1], "inputs must be finite"),
         (np.array([[np.inf]] * 4), [0, 1, 2, 1], "inputs must be finite"),
-        (np.zeros((4, 2), np.int32), [0, 1, 2, 1], "inputs must hold floating-point"),
+        (np.zeros((4, 2), np.int32), [0, 1, 2, 1], "inputs must hold uint8 or floating-point"),
     ],
 )
 def test_a_data_set_checks_its_parts_at_the_door(inputs: np.ndarray, labels: list[int], message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, get_backend
-from ..checks import ArgumentError, Array, as_array, check_labels, check_logits
+from ..checks import ArgumentError, Array, check_inputs, check_labels, check_logits
 from ..network import Network
 
 
@@ -19,7 +19,7 @@ class Dataset:
 
     def __init__(self, inputs: Any, labels: Any, backend: Backend | None = None) -> None:
         self.backend = backend or get_backend()
-        inputs = _check_inputs(inputs)
+        inputs = check_inputs("inputs", inputs)
         if len(labels) != len(inputs):
             raise ArgumentError(f"labels must be as many as inputs, {len(inputs)}, got {len(labels)}")
         labels = check_labels("labels", labels, 2**31)
@@ -57,7 +57,7 @@ class TransferSet(Dataset):
         backend: Backend | None = None,
     ) -> None:
         self.backend = backend or get_backend()
-        inputs, logits = _check_inputs(inputs), check_logits("logits", logits)
+        inputs, logits = check_inputs("inputs", inputs), check_logits("logits", logits)
         if logits.ndim != 2 or len(logits) != len(inputs):
             raise ArgumentError(
                 f"logits must have shape ({len(inputs)}, classes), a row for each input, got {logits.shape}"
@@ -77,10 +77,3 @@ class TransferSet(Dataset):
         if teacher.lead:
             raise ArgumentError(f"teacher must be one network, got {teacher.replicas} replicas")
         return cls(data.inputs, teacher.predict(data.inputs), data.labels, teacher, data.backend)
-
-
-def _check_inputs(inputs: Any) -> Array:
-    x = as_array("inputs", inputs)
-    if x.ndim < 2 or 0 in x.shape:
-        raise ArgumentError(f"inputs must have shape (N, ...) with none of it empty, got {x.shape}")
-    return x if x.dtype == np.uint8 else check_logits("inputs", x)
