@@ -35,6 +35,11 @@ def step(record: dict[str, Any]) -> str:
     for r in record["results"]:
         times = " | ".join(f"{1e3 * r['seconds'][name]:.2f} ms" for name in names)
         rows.append(f"| {'-'.join(map(str, r['shape']))}, {r['kind']} | {times} |")
+    return "\n".join([*rows, "", step_line(record)])
+
+
+def step_line(record: dict[str, Any]) -> str:
+    """The ratios in words, with where they were measured."""
     parts = [
         f"{r['ratio_to_products']:.2f} x its matrix products, {r['ratio_to_best_peer']:.2f} x as fast as the best peer "
         f"({'-'.join(map(str, r['shape']))}, {r['kind']})"
@@ -43,7 +48,30 @@ def step(record: dict[str, Any]) -> str:
     versions = record["versions"]
     where = f"{record['date']}, {versions['cpu']}, {versions['cores']} cores, NumPy {versions['numpy']}"
     peers = ", ".join(f"{name} {versions[name]}" for name in ("torch", "jax") if name in versions)
-    return "\n".join([*rows, "", f"A step takes {'; '.join(parts)}. {where}, {peers}."])
+    return f"A training step takes {'; '.join(parts)}. Measured {where}, {peers}."
+
+
+def prediction(record: dict[str, Any]) -> str:
+    rows = ["| network | rows | minidistill | ONNX Runtime | its time over ours |", "|---|---:|---:|---:|---:|"]
+    for r in record["results"]:
+        ours, theirs = (1e6 * r["seconds"][name] for name in ("minidistill", "onnxruntime"))
+        rows.append(
+            f"| {r['network']} | {r['batch_size']:,} | {ours:,.0f} µs | {theirs:,.0f} µs | {theirs / ours:.2f} |"
+        )
+    return "\n".join(rows)
+
+
+def growth(record: dict[str, Any]) -> str:
+    rows = [
+        "| images | replicas | data | an epoch | own memory | an image and replica |",
+        "|---:|---:|---|---:|---:|---:|",
+    ]
+    for r in record["results"]:
+        replicas, memory = r.get("replicas", 1), f"{r['megabytes']:.0f} MB" if "megabytes" in r else ""
+        each = 1e6 * r["seconds"] / r["images"] / replicas
+        kind = r.get("kind", "in memory")
+        rows.append(f"| {r['images']:,} | {replicas} | {kind} | {r['seconds']:.2f} s | {memory} | {each:.1f} µs |")
+    return "\n".join(rows)
 
 
 def epoch(record: dict[str, Any]) -> str:
@@ -56,13 +84,16 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "headline_default": headline,
     "headline_full": headline,
     "step": step,
+    "step_line": step_line,
     "epoch": epoch,
+    "prediction": prediction,
+    "growth": growth,
 }
 
 
 def rewritten(text: str) -> str:
     for name, table in TABLES.items():
-        path = ROOT / "docs" / "results" / f"{name}.json"
+        path = ROOT / "docs" / "results" / f"{name.removesuffix('_line')}.json"
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
         if marked.search(text):
             body = table(json.loads(path.read_text(encoding="utf-8"))) + "\n"
