@@ -36,7 +36,7 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset(teacher_epochs=5, student_epochs=4, train_size=10_000),
+    "quick": Preset(teacher_epochs=5, student_epochs=4, train_size=10_000, temperature=4.0, distillation_rate=0.2),
     "default": Preset(teacher_epochs=12, student_epochs=8),
     "full": Preset(teacher_epochs=60, student_epochs=40, teacher_rate=0.2, input_dropout=0.1, hidden_dropout=0.25),
 }
@@ -112,10 +112,12 @@ def report(results: dict[str, Any], paper: bool) -> str:
         costs.append([label, f"{r['parameters']:,}", f"{r['bytes']:,}", latency, f"{r['per_second']:,.0f}"])
     gain = statistics.mean(errors["baseline"]) - statistics.mean(errors["student"])
     gap = statistics.mean(errors["baseline"]) - statistics.mean(errors["teacher"])
-    share = f", {gain / gap:.0%} of the way to the teacher" if gap > 0 else ""
+    share = f", {gain / gap:.0%} of the way to the teacher" if gap > 0 and gain > 0 else ""
+    verb = "saved" if gain >= 0 else "cost"
     size, seconds = results["student"]["test_size"], results["seconds"]
     return (
-        f"\n{table(rows)}\n\n{table(costs)}\n\nof {size:,} test images, soft targets saved {gain:.1f} errors{share}"
+        f"\n{table(rows)}\n\n{table(costs)}\n"
+        f"\nof {size:,} test images, soft targets {verb} {abs(gain):.1f} errors{share}"
         f"\npreset {results['preset']}, {results['backend']} on {results['device']}, {seconds:.0f} s"
     )
 

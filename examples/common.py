@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import statistics
 import sys
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ def parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
     options.add_argument("--seeds", type=int, default=seeds, metavar="R", help="students, which differ in their seed")
     length = options.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="a look in seconds; its numbers mean little")
-    length.add_argument("--full", action="store_true", help="train to the quality of the paper")
+    length.add_argument("--full", action="store_true", help="train far longer, towards the quality of the paper")
     options.add_argument("--data", type=Path, metavar="DIR", help="folder with four IDX files instead of MNIST")
     options.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
     options.add_argument("--figure", type=Path, metavar="FILE", help="draw the results there (.png, .svg, .pdf)")
@@ -29,14 +30,20 @@ def parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
 
 def start(arguments: argparse.Namespace) -> tuple[md.Dataset, md.Dataset]:
     """Check what would otherwise fail after minutes of work, switch the backend, and load the data."""
-    if arguments.seeds < 1:
-        raise md.ArgumentError(f"--seeds must be >= 1, got {arguments.seeds}")
+    if not 1 <= arguments.seeds <= 1000:
+        raise md.ArgumentError(f"--seeds must be >= 1 and <= 1000, got {arguments.seeds}")
     for option in ("json", "figure"):
         path = getattr(arguments, option)
-        if path is not None and not path.absolute().parent.is_dir():
-            raise md.ArgumentError(f"--{option} must lie in a folder that exists, got {str(path)!r}")
+        if path is None:
+            continue
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise md.ArgumentError(f"--{option} must be a file in a folder that exists, got {str(path)!r}")
+        if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+            raise md.ArgumentError(f"--{option} must be writable, got {str(path)!r}")
     if arguments.figure:
-        pyplot().figure().savefig(arguments.figure)  # an unknown ending fails now
+        endings = pyplot().figure().canvas.get_supported_filetypes()
+        if arguments.figure.suffix.removeprefix(".") not in endings:
+            raise md.ArgumentError(f"--figure must end in .png, .svg or .pdf, got {str(arguments.figure)!r}")
     if arguments.backend:
         md.set_backend(arguments.backend)
     return md.load_images(arguments.data) if arguments.data else md.mnist()

@@ -5,12 +5,14 @@ Replicas with different seeds see different shuffles and jitter, the same that e
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from . import random
 from .checks import ArgumentError, Array, check_count
 from .datasets import Dataset, TransferSet
+from .layers import recall
 from .network import Network
 
 
@@ -26,10 +28,11 @@ class Batch:
 class Batches:
     """The batches of `data` for `network`: its seeds, dtype and device. jitter: pixels, 0 for none.
 
-    An epoch holds every row once; its last batch may be smaller. Refilling the buffers ends a batch's life.
+    soft: whether teacher logits are wanted. An epoch holds every row once; its last batch may be smaller. A batch lives
+    until the next one of its size is gathered.
     """
 
-    def __init__(self, network: Network, data: Dataset, batch_size: int, jitter: int = 0) -> None:
+    def __init__(self, network: Network, data: Dataset, batch_size: int, jitter: int = 0, soft: bool = True) -> None:
         if data.backend.xp is not network.backend.xp:
             raise ArgumentError(f"data must be on the network's backend, {network.backend}, got {data.backend}")
         if data.n_in != network.n_in:
@@ -39,11 +42,19 @@ class Batches:
         self.jitter = check_count("jitter", jitter, at_least=0)
         if self.jitter and data.inputs.ndim != 3:
             raise ArgumentError(f"jitter needs images (N, height, width), got inputs of shape {data.inputs.shape}")
+        if self.jitter and self.jitter >= min(data.inputs.shape[1:]):
+            raise ArgumentError(f"jitter must be less than the images' size, {data.inputs.shape[1:]}, got {jitter}")
+        self.transfer = data if isinstance(data, TransferSet) and soft else None
+        if self.jitter and self.transfer is not None and self.transfer.teacher in (None, network):
+            raise ArgumentError(
+                "jitter needs a transfer set with its teacher, another network than the student: "
+                "stored logits belong to unjittered inputs"
+            )
         s1, s2 = random.seed_key(network.seeds, self.backend.asarray)
         self.seed = (s1[:, 0], s2[:, 0]) if network.lead else (s1, s2)  # each (R, 1), or an int
         self.counters = self.backend.xp.arange(len(data), dtype=np.uint32)
-        self.logits = self.backend.asarray(data.logits, dtype=network.dtype) if isinstance(data, TransferSet) else None
-        self._batch_size = 0
+        self.logits = self.backend.asarray(self.transfer.logits, dtype=network.dtype) if self.transfer else None
+        self._buffers: dict[Any, Any] = {}
 
     def __len__(self) -> int:
         """Batches in an epoch."""
@@ -56,8 +67,8 @@ class Batches:
 
     def gather(self, index: Array, epoch: int) -> Batch:
         """The rows index (..., B) as they are in this epoch."""
-        if index.shape[-1] != self._batch_size:
-            self._allocate(index.shape)
+        buffers = recall(self._buffers, index.shape, lambda: self._make_buffers(index.shape))
+        self.raw, self.x, self.y, self.v, self.padded, self.shifted = buffers
         data, backend = self.data, self.backend
         raw = backend.take(data.inputs, index, out=self.raw)
         if self.jitter:
@@ -77,25 +88,21 @@ class Batches:
         return self.backend.shift(self.raw.reshape(shape), dy, dx, reach, self.padded, self.shifted)
 
     def _teacher_logits(self, index: Array) -> Array | None:
-        data = self.data
-        if not isinstance(data, TransferSet):
+        if self.transfer is None:
             return None
         if not self.jitter:
             return self.backend.take(self.logits, index, out=self.v)
-        if data.teacher is None:
-            raise ArgumentError(
-                "jitter needs a transfer set with its teacher: stored logits belong to unjittered inputs"
-            )
-        return data.teacher.forward(self.x.reshape(-1, self.network.n_in)).reshape(self.v.shape)
+        assert self.transfer.teacher is not None  # checked above
+        return self.transfer.teacher.forward(self.x.reshape(-1, self.network.n_in)).reshape(self.v.shape)
 
-    def _allocate(self, shape: tuple[int, ...]) -> None:
+    def _make_buffers(self, shape: tuple[int, ...]) -> tuple[Array, ...]:
+        """raw, x, y and v, and for jitter the padded and the shifted images."""
         xp, data = self.backend.xp, self.data
-        self._batch_size = shape[-1]
-        self.raw = xp.empty((*shape, *data.inputs.shape[1:]), dtype=data.inputs.dtype)
-        self.x = xp.empty((*shape, self.network.n_in), dtype=self.network.dtype)
-        self.y = xp.empty(shape, dtype=np.int64)
-        self.v = xp.empty((*shape, data.classes), dtype=self.network.dtype)
-        if self.jitter:
-            M, (H, W) = int(np.prod(shape)), data.inputs.shape[1:]
-            self.padded = xp.zeros((M, H + 2 * self.jitter, W + 2 * self.jitter), dtype=data.inputs.dtype)
-            self.shifted = xp.empty((M, H, W), dtype=data.inputs.dtype)
+        raw = xp.empty((*shape, *data.inputs.shape[1:]), dtype=data.inputs.dtype)
+        x = xp.empty((*shape, self.network.n_in), dtype=self.network.dtype)
+        y, v = xp.empty(shape, dtype=np.int64), xp.empty((*shape, data.classes), dtype=self.network.dtype)
+        if not self.jitter:
+            return raw, x, y, v, None, None
+        M, (H, W) = int(np.prod(shape)), data.inputs.shape[1:]
+        padded = xp.zeros((M, H + 2 * self.jitter, W + 2 * self.jitter), dtype=data.inputs.dtype)
+        return raw, x, y, v, padded, xp.empty((M, H, W), dtype=data.inputs.dtype)

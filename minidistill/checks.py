@@ -79,13 +79,16 @@ def check_same_shape(name_a: str, a: Array, name_b: str, b: Array) -> None:
 
 def check_labels(name: str, value: Any, classes: int, shape: tuple[int, ...] | None = None) -> Array:
     """Integer labels in [0, classes), of the given shape."""
-    y = value if hasattr(value, "dtype") else np.asarray(value)
+    try:
+        y = value if hasattr(value, "dtype") else np.asarray(value)
+    except ValueError:
+        raise ArgumentError(f"{name} must be an array of integers, got rows of different lengths") from None
     if y.dtype.kind not in "iu":
         raise ArgumentError(f"{name} must hold integer class labels, got dtype {y.dtype}")
     if y.size == 0:
         raise ArgumentError(f"{name} must hold at least one label, got an empty array of shape {y.shape}")
     if shape is not None and y.shape != shape:
-        raise ArgumentError(f"{name} must have shape {shape}, one label for each row of logits, got {y.shape}")
+        raise ArgumentError(f"{name} must have shape {shape}, one label for each row, got {y.shape}")
     low, high = int(y.min()), int(y.max())
     if low < 0 or high >= classes:
         raise ArgumentError(f"{name} must lie in 0..{classes - 1}, got values from {low} to {high}")
@@ -96,6 +99,10 @@ def check_temperature(T: Any) -> Any:
     """A finite number > 0, or an array of them (one for each replica, shaped to broadcast against the logits)."""
     if hasattr(T, "dtype") and T.ndim:
         xp = xp_of(T)
+        if T.dtype.kind not in "fiu" or T.shape[-2:] != (1, 1):
+            raise ArgumentError(
+                f"T must be a number, or an array (..., 1, 1) of one for each replica, got {T.dtype} {T.shape}"
+            )
         if not bool((xp.isfinite(T) & (T > 0)).all()):
             raise ArgumentError(f"T must be > 0 and finite for every replica, got {T}")
         return T
@@ -111,7 +118,7 @@ def check_number(
     wanted += [f"<= {at_most:g}"] if at_most is not None else []
     must = f"{name} must be a finite number" + (" " + " and ".join(wanted) if wanted else "")
     try:
-        number = float(value)
+        number = float("text" if isinstance(value, (str, bytes, bool)) else value)
     except (TypeError, ValueError):
         raise ArgumentError(f"{must}, got {value!r}") from None
     low = (above is not None and not number > above) or (at_least is not None and not number >= at_least)

@@ -6,6 +6,7 @@ replicas. What backward needs is named where forward keeps it. ReLU and dropout 
 input. Left out: convolutions, and every activation but ReLU, whose gradient at exactly 0 is 0 here.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,18 @@ import numpy as np
 from . import random
 from .backend import Backend
 from .checks import Array, check_count, check_number
+
+
+def recall(made: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+    """made[key], made now if it is not there; the oldest of four is given up for it.
+
+    A training needs buffers of up to four sizes: for its batches, an evaluation's, and the last and smaller of each.
+    """
+    if key not in made:
+        if len(made) >= 4:
+            made.pop(next(iter(made)))
+        made[key] = make()
+    return made[key]
 
 
 class Layer:
@@ -28,9 +41,10 @@ class Layer:
         self.xp = backend.xp
         self.index = index
         self.seed = seed
+        self.made: dict[Any, Any] = {}  # scratch by batch shape
 
     def prepare(self, shape: tuple[int, ...]) -> None:
-        """Make what a batch x of this shape needs beyond the activations."""
+        """Make, or find again, what a batch x of this shape needs beyond the activations."""
 
     def forward(self, x: Array, out: Array, step: int | None) -> Array:
         """y, written into out. `step` is the number of the training step, or None outside training."""
@@ -75,7 +89,7 @@ class ReLU(Layer):
     """y = max(x, 0)."""
 
     def prepare(self, shape: tuple[int, ...]) -> None:
-        self.positive = self.xp.empty(shape, dtype=bool)
+        self.positive = recall(self.made, shape, lambda: self.xp.empty(shape, dtype=bool))
 
     def forward(self, x: Array, out: Array, step: int | None) -> Array:
         self.y = out
@@ -101,7 +115,7 @@ class Dropout(Layer):
         self.keep = self.threshold / 256
 
     def prepare(self, shape: tuple[int, ...]) -> None:
-        self.mask = random.KeepMask(self.xp, shape)
+        self.mask = recall(self.made, shape, lambda: random.KeepMask(self.xp, shape))
 
     def forward(self, x: Array, out: Array, step: int | None) -> Array:
         self.active = step is not None and self.threshold < 256
@@ -136,8 +150,11 @@ class Hidden(Dense):
 
     def prepare(self, shape: tuple[int, ...]) -> None:
         shape = (*shape[:-1], self.shapes[0][1])  # of y
-        self.mask = random.KeepMask(self.xp, shape) if self.threshold < 256 else None
-        self.positive = self.xp.empty(shape, dtype=bool)
+        self.mask, self.positive = recall(self.made, shape, lambda: self._scratch(shape))
+
+    def _scratch(self, shape: tuple[int, ...]) -> tuple[random.KeepMask | None, Array]:
+        mask = random.KeepMask(self.xp, shape) if self.threshold < 256 else None
+        return mask, self.xp.empty(shape, dtype=bool)
 
     def forward(self, x: Array, out: Array, step: int | None) -> Array:
         self.x, self.y = x, out

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from . import random
-from .backend import Backend, get_backend
+from .backend import Backend, as_backend
 from .checks import ArgumentError, Array, check_count, check_inputs
-from .layers import Dense, Dropout, Hidden, Layer
+from .layers import Dense, Dropout, Hidden, Layer, recall
 
 BLOCK = 1000  # rows that predict takes at a time
 
@@ -31,12 +31,16 @@ class Network:
         layers: Sequence[Layer],
         seeds: int | Sequence[int] = 0,
         dtype: Any = np.float32,
-        backend: Backend | None = None,
+        backend: Backend | str | None = None,
     ) -> None:
         self.layers = list(layers)
-        self.backend = backend or get_backend()
+        if len(set(map(id, self.layers))) < len(self.layers):
+            raise ArgumentError("layers must be different objects, got one of them twice")
+        self.backend = as_backend(backend)
         self.xp = self.backend.xp
         self.dtype = np.dtype(dtype)
+        if self.dtype.kind not in "fc":
+            raise ArgumentError(f"dtype must be a floating-point type, got {self.dtype}")
         self.seeds = _check_seed(seeds) if np.ndim(seeds) == 0 else [_check_seed(seed) for seed in seeds]  # type: ignore[union-attr]  # ndim
         self.lead = () if isinstance(self.seeds, int) else (len(self.seeds),)  # the replica axis, or none
         if self.lead == (0,):
@@ -48,10 +52,12 @@ class Network:
         self.gradients = self.xp.zeros(size, dtype=self.dtype)
         self._bind()
         self._batch_size = 0
+        self._buffers: dict[Any, Any] = {}
 
     @classmethod
     def mlp(cls, sizes: Sequence[int], *, input_dropout: float = 0.0, dropout: float = 0.0, **kwargs: Any) -> "Network":
         """Hidden layers of these sizes and a linear output, with dropout on the inputs and on every hidden unit."""
+        sizes = list(sizes)
         if len(sizes) < 2:
             raise ArgumentError(f"sizes must hold at least the number of inputs and of classes, got {list(sizes)}")
         layers: list[Layer] = [Dropout(input_dropout)] if input_dropout else []
@@ -69,7 +75,7 @@ class Network:
         `step` numbers the training step and so chooses the dropout masks; None means no dropout. x is not modified.
         """
         if x.shape[-2] != self._batch_size:
-            self._allocate(x.shape[-2])
+            self._use_buffers(x.shape[-2])
         for layer, y in zip(self.layers, self._activations, strict=True):
             x = layer.forward(x, y, step)
         return x
@@ -147,25 +153,35 @@ class Network:
                 u = random.uniform(key, random.stream_key(random.INIT, index), counters)  # (..., n_in, n_out)
                 W[...] = self.backend.asarray((2 * u - 1) * np.sqrt(6 / n_in), dtype=self.dtype)
 
-    def _allocate(self, batch_size: int) -> None:
-        """Buffers for batches of this size: each layer's y, and each layer's dx where somebody reads it.
+    def _use_buffers(self, batch_size: int) -> None:
+        """Point the network and its layers to the buffers for batches of this size."""
+        self._batch_size = batch_size
+        self._activations, self._input_gradients = recall(
+            self._buffers, batch_size, lambda: self._make_buffers(batch_size)
+        )
+        width = self.n_in
+        for layer in self.layers:
+            layer.prepare((*self.lead, batch_size, width))
+            width = layer.n_out or width
+
+    def _make_buffers(self, batch_size: int) -> tuple[list[Array], list[Array | None]]:
+        """Each layer's y, and each layer's dx where somebody reads it.
 
         Nobody reads the dx of the first layer with parameters. ReLU and dropout work in place, except on the first
         layer's input, which belongs to the caller.
         """
-        self._batch_size = batch_size
-        self._activations: list[Array] = []
-        self._input_gradients: list[Array | None] = []
+        activations: list[Array] = []
+        input_gradients: list[Array | None] = []
         width, needed = self.n_in, False
         for layer in self.layers:
             shape = (*self.lead, batch_size, width)  # of x
-            layer.prepare(shape)
-            in_place = layer.n_out is None and bool(self._activations)
+            in_place = layer.n_out is None and bool(activations)
             width = layer.n_out or width
-            y = self._activations[-1] if in_place else self.xp.empty((*shape[:-1], width), dtype=self.dtype)
-            self._activations.append(y)
-            self._input_gradients.append(self.xp.empty(shape, dtype=self.dtype) if needed else None)
+            y = activations[-1] if in_place else self.xp.empty((*shape[:-1], width), dtype=self.dtype)
+            activations.append(y)
+            input_gradients.append(self.xp.empty(shape, dtype=self.dtype) if needed else None)
             needed = needed or bool(layer.shapes)
+        return activations, input_gradients
 
 
 def _check_seed(value: Any) -> int:

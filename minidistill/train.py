@@ -14,7 +14,8 @@ from .network import BLOCK, Network
 from .optim import SGD
 from .progress import Progress
 
-HOPELESS = 10.0  # a loss this many times chance is a divergence
+HOPELESS = 10.0  # a loss this many times chance, or the first loss if that was worse, is a divergence
+HOPELESS_WEIGHT = 1e8  # and so is a parameter of this size
 
 
 @dataclass(frozen=True)
@@ -64,20 +65,23 @@ def fit(
     called when an epoch's work is done. Raises ArgumentError if the parts do not fit, Diverged if the loss explodes.
     """
     epochs = check_count("epochs", epochs)
-    batches = Batches(network, data, batch_size, jitter)
     _check_fit(network, data, objective)
+    batches = Batches(network, data, batch_size, jitter, soft=objective.alpha > 0)
+    if optimizer.network is not network:
+        network.gradients.fill(0)  # what an earlier training left there is not this one's momentum
     T = _temperature(network, objective)
     xp, backend = network.xp, network.backend
     dz: Array | None = None
     losses = xp.empty((len(batches), *network.lead), dtype=network.dtype)
     rates = [0.0] * len(batches)
     chance = np.log(network.n_out) * (objective.alpha * np.ravel(objective.temperature) ** 2 + 1 - objective.alpha)
+    worst: np.ndarray | None = None  # (replicas,)
     history, start, total = History(), time.perf_counter(), epochs * len(batches)
     with Progress(title, total, progress) as bar, np.errstate(all="ignore"):  # overflow is found in the losses below
         for epoch in range(epochs):
             first = epoch * len(batches)
             for i, batch in enumerate(batches.epoch(epoch)):
-                rates[i] = optimizer.learning_rate((first + i) / total)
+                rates[i] = check_number("learning rate", optimizer.learning_rate((first + i) / total), at_least=0)
                 z = network.forward(batch.x, step=first + i)
                 if dz is None or dz.shape != z.shape:
                     dz = xp.empty_like(z)
@@ -86,7 +90,9 @@ def fit(
                 optimizer.step(network)
                 bar.advance()
             host = backend.to_host(losses).reshape(len(batches), -1).astype(np.float64)  # (steps, replicas)
-            _check_losses(host, chance, first, rates)
+            if worst is None:
+                worst = HOPELESS * np.maximum(chance, np.nan_to_num(host[0], posinf=0))
+            _check_losses(host, worst, first, rates)
             history.loss.append(host.mean(axis=0).tolist())
             history.learning_rate.append(rates[-1])
             if validation is not None:
@@ -95,17 +101,32 @@ def fit(
             bar.epoch(epoch + 1, epochs, history.loss[-1], history.errors[-1] if validation is not None else [])
             if after_epoch is not None:
                 after_epoch(epoch)
+    largest = max(abs(float(network.parameters.max())), abs(float(network.parameters.min())))
+    if not largest <= HOPELESS_WEIGHT:  # the last update has no later loss that would show it
+        raise Diverged(
+            f"training diverged at step {total - 1}, learning rate {rates[-1]:g}: the largest parameter is "
+            f"{largest:.3g}; try a lower learning rate"
+        )
     return history
 
 
 def errors(network: Network, data: Dataset) -> int | list[int]:
-    """Rows of `data` on which the network's most probable class is not the label: an int, or a list with replicas."""
+    """Rows of `data` on which the network's most probable class is not the label: an int, or a list with replicas.
+
+    Raises Diverged if a logit is NaN or infinite: its row has no most probable class.
+    """
     if data.labels is None:
         raise ArgumentError("data must have labels to count errors on, got a transfer set without")
+    if data.classes > network.n_out:
+        raise ArgumentError(f"labels must lie in 0..{network.n_out - 1}, the network's classes, got {data.classes - 1}")
     wrong: Any = 0
+    unsound: Any = 0
     for start in range(0, len(data), BLOCK):
         z = network.predict(data.inputs[start : start + BLOCK])  # (..., M, classes)
+        unsound = unsound + (~network.xp.isfinite(z)).sum()
         wrong = wrong + (z.argmax(axis=-1) != data.labels[start : start + BLOCK]).sum(axis=-1)  # (...)
+    if int(unsound):
+        raise Diverged(f"network must give finite logits to count errors on, got {int(unsound)} that are not")
     counts: int | list[int] = network.backend.to_host(wrong).tolist()
     return counts
 
@@ -137,11 +158,11 @@ def _temperature(network: Network, objective: Objective) -> Any:
     return network.backend.asarray(T[:, None, None])
 
 
-def _check_losses(losses: np.ndarray, chance: np.ndarray, first_step: int, rates: list[float]) -> None:
-    bad = ~(losses <= HOPELESS * chance).all(axis=-1)  # (steps,), True for NaN
+def _check_losses(losses: np.ndarray, worst: np.ndarray, first_step: int, rates: list[float]) -> None:
+    bad = ~(losses <= worst).all(axis=-1)  # (steps,), True for NaN
     if bad.any():
         i = int(bad.argmax())
         raise Diverged(
             f"training diverged at step {first_step + i}, learning rate {rates[i]:g}: the loss was "
-            f"{losses[i].max():.3g}, and chance is at most {chance.max():.3g}; try a lower learning rate"
+            f"{losses[i].max():.3g}, which must stay below {worst.max():.3g}; try a lower learning rate"
         )

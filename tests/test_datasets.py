@@ -165,7 +165,9 @@ IMAGES = np.zeros((4, 2, 2), np.uint8)
 @pytest.mark.parametrize(
     ("inputs", "labels", "message"),
     [
-        (IMAGES, [0, 1, 2], "labels must be as many as inputs, 4, got 3"),
+        (IMAGES, [0, 1, 2], r"labels must have shape \(4,\), one label for each row, got \(3,\)"),
+        (IMAGES, [[0], [1], [2], [1]], r"labels must have shape \(4,\)"),
+        (IMAGES, None, "labels must hold integer"),
         (IMAGES, [0, 1, 2, -1], "labels must lie in"),
         (IMAGES, [0.0, 1.0, 2.0, 1.0], "labels must hold integer"),
         (IMAGES[:0], [], "inputs must have shape"),
@@ -194,6 +196,14 @@ def test_a_transfer_set_checks_its_parts_at_the_door(
 ) -> None:
     with pytest.raises(ArgumentError, match=message):
         TransferSet(IMAGES, logits, labels)
+
+
+def test_a_subset_keeps_the_classes_and_a_transfer_set_its_logits(backend) -> None:
+    data = Dataset(IMAGES, [0, 1, 2, 1], backend)
+    assert data.subset(slice(2)).classes == 3
+    logits = np.arange(12.0).reshape(4, 3)
+    part = TransferSet(IMAGES, logits, backend=backend).subset(slice(1, 3))
+    np.testing.assert_array_equal(backend.to_host(part.logits), logits[1:3])
 
 
 def test_a_transfer_set_asks_its_teacher_once(backend, monkeypatch: pytest.MonkeyPatch) -> None:

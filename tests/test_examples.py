@@ -48,11 +48,16 @@ def test_the_main_job_ends_with_its_table_its_json_and_its_figure(tmp_path: Path
     ("arguments", "message"),
     [
         (["--data", "/nowhere"], "data folder must exist, got '/nowhere'"),
-        (["--seeds", "0"], "--seeds must be >= 1, got 0"),
+        (["--seeds", "0"], "--seeds must be >= 1 and <= 1000, got 0"),
         (["--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
         (["--hidden", "7"], "argument --hidden: invalid choice: "),
         (["--backend", "torch"], "argument --backend: invalid choice: 'torch'"),
-        (["--json", "/nowhere/results.json"], "--json must lie in a folder that exists, got '/nowhere/results.json'"),
+        (
+            ["--json", "/nowhere/results.json"],
+            "--json must be a file in a folder that exists, got '/nowhere/results.json'",
+        ),
+        (["--json", "."], "--json must be a file in a folder that exists, got '.'"),
+        (["--figure", "figure.foo"], "--figure must end in .png, .svg or .pdf, got 'figure.foo'"),
         (["--quick", "--full"], "not allowed with argument"),
     ],
 )

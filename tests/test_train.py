@@ -96,28 +96,66 @@ def test_a_diverging_training_stops_with_its_step_and_learning_rate(backend, rat
         fit(network, transfer, Objective(1.0, alpha), SGD(constant(rate)), epochs=20, batch_size=32, progress=False)
 
 
+def test_a_divergence_in_the_very_last_step_is_noticed(backend) -> None:
+    data, network = blobs(backend, n=320), Network.mlp([3, 3], backend=backend)
+    last = SGD(lambda done: 1e30 if done >= 0.9 else 1e-3)
+    with pytest.raises(Diverged, match="diverged at step 9, learning rate 1e\\+30: the largest parameter is"):
+        fit(network, data, Objective(), last, epochs=1, batch_size=32, progress=False)
+
+
+@pytest.mark.parametrize("T", [0.01, 0.03, 1.0, 1e4])
+def test_a_sound_training_is_not_called_diverged_at_any_temperature(backend, T: float) -> None:
+    """At low T the KL of sharp distributions is of the order of 1/T, far above the log N of hard labels."""
+    data = blobs(backend)
+    transfer = TransferSet(data.inputs, 3 * backend.to_host(data.inputs), backend=backend)
+    train(backend, data=transfer, objective=Objective(T, alpha=1.0), epochs=1)
+
+
+def test_a_network_whose_logits_are_not_finite_has_no_number_of_errors(backend) -> None:
+    network = Network.mlp([3, 3], backend=backend)
+    network.parameters.fill(float("nan"))
+    with pytest.raises(Diverged, match="network must give finite logits"):
+        errors(network, blobs(backend))
+
+
+def test_what_an_earlier_training_left_in_the_gradients_is_no_momentum_of_the_next(backend) -> None:
+    trained = []
+    for left in (0.0, 7.0):
+        network = Network.mlp([3, 3], backend=backend)
+        network.gradients.fill(left)
+        fit(network, blobs(backend), Objective(), SGD(0.01), epochs=1, progress=False)
+        trained.append(backend.to_host(network.parameters))
+    np.testing.assert_array_equal(*trained)
+
+
 @pytest.mark.parametrize("hidden", [800, 1600])
-def test_a_training_step_allocates_less_than_a_megabyte(hidden: int) -> None:
+def test_a_training_step_allocates_less_than_a_megabyte_whatever_its_batch(hidden: int) -> None:
+    """Four batches an epoch, the last one smaller, and an evaluation between the epochs."""
     rng = np.random.default_rng(0)
-    data = Dataset(rng.integers(0, 256, (512, 28, 28), dtype=np.uint8), rng.integers(0, 10, 512))
+    data = Dataset(rng.integers(0, 256, (480, 28, 28), dtype=np.uint8), rng.integers(0, 10, 480))
     network = Network.mlp([784, hidden, hidden, 10], input_dropout=0.2, dropout=0.5)
     peaks: list[int] = []
+
+    def start_of_step(epoch: int = 0) -> None:
+        before[0] = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
 
     class Watching(SGD):
         def step(self, network: Network) -> None:
             super().step(network)
             peaks.append(tracemalloc.get_traced_memory()[1] - before[0])
-            before[0] = tracemalloc.get_traced_memory()[0]
-            tracemalloc.reset_peak()
+            start_of_step()
 
     before = [0]
     tracemalloc.start()
     try:
-        fit(network, data, Objective(), Watching(1e-3), epochs=2, batch_size=128, jitter=2, progress=False)
+        options = {"batch_size": 128, "jitter": 2, "validation": data, "progress": False, "after_epoch": start_of_step}
+        fit(network, data, Objective(), Watching(1e-3, max_norm=3.0), epochs=3, **options)
     finally:
         tracemalloc.stop()
-    assert len(peaks) == 8
-    assert max(peaks[1:]) < 1_000_000 < peaks[0]  # the first step makes the buffers, and shows that they are counted
+    assert len(peaks) == 12
+    assert peaks[0] > 1_000_000  # the first step makes the buffers, and shows that they are counted
+    assert max(peaks[4:]) < 1_000_000  # by then every size has been seen: 128, 96, and the evaluation's 480
 
 
 def test_progress_is_a_line_an_epoch_without_tqdm_and_silence_on_request(

@@ -42,6 +42,11 @@ def get_backend() -> Backend:
     return _current
 
 
+def as_backend(backend: str | Backend | None) -> Backend:
+    """The backend of this name, the backend itself, or for None the current one."""
+    return get_backend() if backend is None else _make(backend, "backend")
+
+
 def _make(backend: str | Backend, argument: str) -> Backend:
     if isinstance(backend, Backend):
         return backend

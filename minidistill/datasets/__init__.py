@@ -33,7 +33,7 @@ def load_images(
     if not os.path.isdir(folder):
         raise DataError(f"data folder must exist, got {folder!r}")
     train, test = (_load_pair(folder, part, backend, sha256 or {}) for part in ("train", "t10k"))
-    if train.n_in != test.n_in:
+    if train.inputs.shape[1:] != test.inputs.shape[1:]:
         raise DataError(
             f"{folder} must hold images of one size, got {train.n_in} pixels in train and {test.n_in} in t10k"
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Backend, get_backend
+from ..backend import Backend, as_backend
 from ..checks import ArgumentError, Array, check_inputs, check_labels, check_logits
 from ..network import Network
 
@@ -14,16 +14,18 @@ from ..network import Network
 class Dataset:
     """inputs (N, ...): uint8 images, which batches scale to [0, 1], or finite floats; labels (N,): 0..classes-1.
 
+    classes: how many there are, if not one more than the largest label.
+
     Everything is checked here, once. The arrays move to the backend's device.
     """
 
-    def __init__(self, inputs: Any, labels: Any, backend: Backend | None = None) -> None:
-        self.backend = backend or get_backend()
+    def __init__(
+        self, inputs: Any, labels: Any, backend: Backend | str | None = None, classes: int | None = None
+    ) -> None:
+        self.backend = as_backend(backend)
         inputs = check_inputs("inputs", inputs)
-        if len(labels) != len(inputs):
-            raise ArgumentError(f"labels must be as many as inputs, {len(inputs)}, got {len(labels)}")
-        labels = check_labels("labels", labels, 2**31)
-        self.classes = int(labels.max()) + 1
+        labels = check_labels("labels", labels, classes or 2**31, (len(inputs),))
+        self.classes = classes or int(labels.max()) + 1
         self.inputs = self.backend.asarray(inputs)
         self.labels: Array | None = self.backend.asarray(labels, dtype=np.int64)  # (N,)
 
@@ -36,9 +38,9 @@ class Dataset:
         return int(np.prod(self.inputs.shape[1:]))
 
     def subset(self, rows: Any) -> "Dataset":
-        """The rows that a slice or an array of indices names."""
-        assert self.labels is not None
-        return Dataset(self.inputs[rows], self.labels[rows], self.backend)
+        """The rows that a slice or an array of indices names, of as many classes."""
+        assert self.labels is not None  # only a transfer set may lack them
+        return Dataset(self.inputs[rows], self.labels[rows], self.backend, self.classes)
 
 
 class TransferSet(Dataset):
@@ -54,9 +56,9 @@ class TransferSet(Dataset):
         logits: Any,
         labels: Any = None,
         teacher: Network | None = None,
-        backend: Backend | None = None,
+        backend: Backend | str | None = None,
     ) -> None:
-        self.backend = backend or get_backend()
+        self.backend = as_backend(backend)
         inputs, logits = check_inputs("inputs", inputs), check_logits("logits", logits)
         if logits.ndim != 2 or len(logits) != len(inputs):
             raise ArgumentError(
@@ -70,6 +72,11 @@ class TransferSet(Dataset):
             labels = check_labels("labels", labels, self.classes, (len(inputs),))
             self.labels = self.backend.asarray(labels, dtype=np.int64)
         self.teacher = teacher
+
+    def subset(self, rows: Any) -> "TransferSet":
+        """The rows that a slice or an array of indices names, with their logits."""
+        labels = None if self.labels is None else self.labels[rows]
+        return TransferSet(self.inputs[rows], self.logits[rows], labels, self.teacher, self.backend)
 
     @classmethod
     def from_teacher(cls, teacher: Network, data: Dataset) -> "TransferSet":

@@ -2,6 +2,7 @@
 
     0 0 type ndim | size_0 ... size_{ndim-1} (uint32) | data, row by row        all big-endian, gzip around it or not
 
+ndim is 1 to 8 here.
 A plain file is memory-mapped, so that it may be larger than memory; a compressed one is read whole.
 """
 
@@ -26,6 +27,8 @@ def read_idx(path: str | os.PathLike[str], sha256: str | None = None) -> np.ndar
         with open(path, "rb") as file:
             compressed = file.read(2) == _GZIP
         content = _inflate(path) if compressed else np.memmap(path, dtype=np.uint8, mode="r")
+    except DataError:
+        raise
     except (OSError, ValueError) as error:  # ValueError: an empty file cannot be mapped
         raise DataError(f"{path} must be a readable IDX file, got: {error}") from None
     dtype, shape, offset = _header(path, content)
@@ -60,7 +63,7 @@ def _verify(path: str, content: np.ndarray, sha256: str) -> None:
 def _header(path: str, content: np.ndarray) -> tuple[np.dtype, tuple[int, ...], int]:
     """dtype, shape, and where the data begins."""
     magic = bytes(content[:4])
-    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not magic[3]:
+    if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not 1 <= magic[3] <= 8:
         raise DataError(
             f"{path} must begin with an IDX magic number, 00 00 TYPE NDIM, got {magic.hex(' ') or 'nothing'}"
         )
