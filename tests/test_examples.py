@@ -49,6 +49,7 @@ def test_the_main_job_ends_with_its_table_its_json_and_its_figure(tmp_path: Path
     [
         (["--data", "/nowhere"], "data folder must exist, got '/nowhere'"),
         (["--seeds", "0"], "--seeds must be >= 1 and <= 1000, got 0"),
+        (["--rate", "0"], "--rate must be > 0, got 0.0"),
         (["--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
         (["--hidden", "7"], "argument --hidden: invalid choice: "),
         (["--backend", "torch"], "argument --backend: invalid choice: 'torch'"),
