@@ -45,15 +45,18 @@ class Batches:
         if self.jitter and self.jitter >= min(data.inputs.shape[1:]):
             raise ArgumentError(f"jitter must be less than the images' size, {data.inputs.shape[1:]}, got {jitter}")
         self.transfer = data if isinstance(data, TransferSet) and soft else None
-        if self.jitter and self.transfer is not None and self.transfer.teacher in (None, network):
+        if self.jitter and self.transfer is not None and self.transfer.jitter != self.jitter:
             raise ArgumentError(
-                "jitter needs a transfer set with its teacher, another network than the student: "
-                "stored logits belong to unjittered inputs"
+                f"jitter must be the transfer set's, {self.transfer.jitter}, whose logits belong to images moved so "
+                f"far, got {self.jitter}: TransferSet.from_teacher(..., jitter={self.jitter})"
             )
         s1, s2 = random.seed_key(network.seeds, self.backend.asarray)
         self.seed = (s1[:, 0], s2[:, 0]) if network.lead else (s1, s2)  # each (R, 1), or an int
         self.counters = self.backend.xp.arange(len(data), dtype=np.uint32)
-        self.logits = self.backend.asarray(self.transfer.logits, dtype=network.dtype) if self.transfer else None
+        self.logits: Array | None = None  # (shifts N, classes), the row of a shift and an input at shift N + input
+        if self.transfer is not None:
+            logits = self.transfer.logits if self.jitter else self.transfer.unmoved
+            self.logits = self.backend.asarray(logits.reshape(-1, data.classes), dtype=network.dtype)
         self._buffers: dict[Any, Any] = {}
 
     def __len__(self) -> int:
@@ -71,29 +74,18 @@ class Batches:
         self.raw, self.x, self.y, self.v, self.padded, self.shifted = buffers
         data, backend = self.data, self.backend
         raw = backend.take(data.inputs, index, out=self.raw)
+        row = index  # of the logits
         if self.jitter:
-            raw = self._shift(index, epoch)
+            stream = random.stream_key(random.JITTER, epoch)  # each image's own move in each epoch
+            dy, dx = backend.moves(index, self.seed, stream, self.jitter)
+            shape = (dy.size, *raw.shape[-2:])
+            raw = backend.shift(raw.reshape(shape), dy.ravel(), dx.ravel(), self.jitter, self.padded, self.shifted)
+            if self.logits is not None:
+                row = ((dy + self.jitter) * (2 * self.jitter + 1) + dx + self.jitter) * len(data) + index
         backend.to_unit_interval(raw.reshape(self.x.shape), out=self.x)
         y = None if data.labels is None else backend.take(data.labels, index, out=self.y)
-        return Batch(self.x, y, self._teacher_logits(index))
-
-    def _shift(self, index: Array, epoch: int) -> Array:
-        """Each image moved by up to `jitter` pixels in both directions, keyed by its own number and the epoch."""
-        stream = random.stream_key(random.JITTER, epoch)
-        words = random.words(self.seed, stream, index.astype(np.uint32)).ravel()  # (M,), M = R B
-        reach, span = self.jitter, 2 * self.jitter + 1
-        dy = ((words >> 16) * span >> 16).astype(np.int64) - reach
-        dx = ((words & 0xFFFF) * span >> 16).astype(np.int64) - reach
-        shape = (words.size, *self.raw.shape[-2:])
-        return self.backend.shift(self.raw.reshape(shape), dy, dx, reach, self.padded, self.shifted)
-
-    def _teacher_logits(self, index: Array) -> Array | None:
-        if self.transfer is None:
-            return None
-        if not self.jitter:
-            return self.backend.take(self.logits, index, out=self.v)
-        assert self.transfer.teacher is not None  # checked above
-        return self.transfer.teacher.forward(self.x.reshape(-1, self.network.n_in)).reshape(self.v.shape)
+        v = None if self.logits is None else backend.take(self.logits, row, out=self.v)
+        return Batch(self.x, y, v)
 
     def _make_buffers(self, shape: tuple[int, ...]) -> tuple[Array, ...]:
         """raw, x, y and v, and for jitter the padded and the shifted images."""

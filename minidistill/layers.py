@@ -29,7 +29,7 @@ def recall(made: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
 
 
 class Layer:
-    """What a network asks of a layer; the network calls `bind` once, then forward and backward in turn."""
+    """What a network asks of a layer: it calls `bind` once, `prepare` for each batch shape, then forward and backward."""
 
     shapes: tuple[tuple[int, int], ...] = ()  # of the parameters
     n_in: int | None = None  # None: any, and n_out is the same
@@ -70,6 +70,13 @@ class Dense(Layer):
         """Views into the network's flat vectors."""
         self.W, self.b, self.dW, self.db = W, b, dW, db
 
+    def prepare(self, shape: tuple[int, ...]) -> None:
+        self.ones = recall(self.made, shape, lambda: self._ones(shape))
+
+    def _ones(self, shape: tuple[int, ...]) -> Array:
+        """With them a sum over the batch is a product, and accumulates like one."""
+        return self.xp.ones((*shape[:-2], 1, shape[-2]), dtype=self.W.dtype)  # (..., 1, B)
+
     def forward(self, x: Array, out: Array, step: int | None) -> Array:
         self.x = x
         return self.backend.affine(x, self.W, self.b, out=out)  # (..., B, n_out)
@@ -77,11 +84,7 @@ class Dense(Layer):
     def backward(self, dy: Array, out: Array | None, carry: float = 0.0) -> Array | None:
         """dW = xᵀ dy, db = Σ_B dy, dx = dy Wᵀ."""
         self.backend.accumulate(self.x.swapaxes(-1, -2), dy, out=self.dW, carry=carry)  # (..., n_in, n_out)
-        if carry == 0:
-            self.xp.sum(dy, axis=-2, keepdims=True, out=self.db)  # (..., 1, n_out)
-        else:
-            self.xp.multiply(self.db, carry, out=self.db)
-            self.xp.add(self.db, dy.sum(axis=-2, keepdims=True), out=self.db)
+        self.backend.accumulate(self.ones, dy, out=self.db, carry=carry)  # (..., 1, n_out)
         return None if out is None else self.backend.matmul(dy, self.W.swapaxes(-1, -2), out=out)
 
 
@@ -149,23 +152,19 @@ class Hidden(Dense):
         self.threshold = keep_threshold(dropout)
 
     def prepare(self, shape: tuple[int, ...]) -> None:
-        shape = (*shape[:-1], self.shapes[0][1])  # of y
-        self.mask, self.positive = recall(self.made, shape, lambda: self._scratch(shape))
+        self.ones, self.mask, self.positive = recall(self.made, shape, lambda: self._scratch(shape))
 
-    def _scratch(self, shape: tuple[int, ...]) -> tuple[random.KeepMask | None, Array]:
-        mask = random.KeepMask(self.xp, shape) if self.threshold < 256 else None
-        return mask, self.xp.empty(shape, dtype=bool)
+    def _scratch(self, shape: tuple[int, ...]) -> tuple[Array, random.KeepMask | None, Array]:
+        of_y = (*shape[:-1], self.shapes[0][1])
+        mask = random.KeepMask(self.xp, of_y) if self.threshold < 256 else None
+        return self._ones(shape), mask, self.xp.empty(of_y, dtype=bool)
 
     def forward(self, x: Array, out: Array, step: int | None) -> Array:
         self.x, self.y = x, out
-        self.backend.affine(x, self.W, self.b, out=out)  # (..., B, n_out)
-        self.xp.maximum(out, 0, out=out)
-        self.scale = 1.0
-        if step is not None and self.mask is not None:
-            stream = random.stream_key(random.DROPOUT + self.index, step)
-            self.backend.dropout(out, self.mask, self.seed, stream, self.threshold, out)
-            self.scale = 256 / self.threshold
-        return out
+        threshold = 256 if step is None else self.threshold
+        self.scale = 256 / threshold
+        stream = 0 if threshold == 256 or step is None else random.stream_key(random.DROPOUT + self.index, step)
+        return self.backend.hidden(x, self.W, self.b, self.mask, self.seed, stream, threshold, out)
 
     def backward(self, dy: Array, out: Array | None, carry: float = 0.0) -> Array | None:
         """dy becomes dC/d(x W + b) in place, then as in Dense."""

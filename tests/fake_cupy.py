@@ -1,16 +1,20 @@
 """A strict stand-in for CuPy where there is no GPU: NumPy computes, CuPy's refusals are kept, its costs are counted.
 
-It runs no GPU code: a device's kernels, rounding and speed are out of its sight. Like CuPy's, its arrays never become
-NumPy arrays unasked, never mix with them, and give 0-d arrays where NumPy gives scalars. It is stricter where a caller
-should not lean on CuPy: NumPy's own functions refuse its arrays, and `out` must have the exact shape everywhere.
+It runs no GPU code: a device's rounding and speed are out of its sight; kernels and cuBLAS are fake_cuda's. As in CuPy,
+its arrays never become NumPy arrays unasked, never mix with them, and give 0-d arrays where NumPy gives scalars. It is
+stricter where a caller should not lean on CuPy: NumPy's own functions refuse its arrays, and `out` must have the exact
+shape everywhere.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
+import fake_cuda
 import numpy as np
+import pytest
 
 __version__ = "0 (a stand-in that runs no GPU code)"
 
@@ -72,6 +76,7 @@ class ndarray:  # noqa: N801  # CuPy's name
     nbytes = property(lambda self: self._host.nbytes)
     strides = property(lambda self: self._host.strides)
     flags = property(lambda self: self._host.flags)
+    data = property(lambda self: SimpleNamespace(ptr=self._host.__array_interface__["data"][0]))
     T = property(lambda self: ndarray(self._host.T))
     real = property(lambda self: ndarray(self._host.real))
     imag = property(lambda self: _derived(self._host.imag, self))
@@ -168,6 +173,24 @@ def copyto(dst: ndarray, src: Any) -> None:
     _check_cast(np.result_type(source) if isinstance(src, ndarray) else dst.dtype, dst.dtype)
     _count("launches")
     np.copyto(dst._host, source)
+
+
+class RawKernel:
+    """A kernel, run by fake_cuda; without a C++ compiler the test that needs it is skipped."""
+
+    def __init__(self, code: str, name: str, options: tuple[str, ...] = ()) -> None:
+        if fake_cuda.COMPILER is None:
+            pytest.skip("no C++ compiler to run CUDA kernels on the host with")
+        self.kernel = fake_cuda.RawKernel(code, name, options)
+
+    def __call__(self, grid: tuple[int, ...], block: tuple[int, ...], arguments: tuple[Any, ...]) -> None:
+        if any(isinstance(a, (np.ndarray, int, float)) and not isinstance(a, np.generic) for a in arguments):
+            raise TypeError(f"{self.kernel.name} wants device arrays, and scalars with a type of their own")
+        _count("launches")
+        self.kernel.run(grid, block, [_unwrap(a) for a in arguments])
+
+
+cuda = SimpleNamespace(cublas=fake_cuda.Cublas(_count), get_cublas_handle=lambda: 0)
 
 
 def shares_memory(a: ndarray, b: ndarray) -> bool:

@@ -84,17 +84,18 @@ def test_jitter_depends_on_the_epoch_and_the_image_and_not_on_the_batch(backend)
 
 def test_under_jitter_the_teacher_sees_the_jittered_images(backend) -> None:
     teacher = network(backend, seeds=5)
-    transfer = TransferSet.from_teacher(teacher, numbered(20, backend))
-    for batch in Batches(network(backend, [0, 1]), transfer, 8, jitter=2).epoch(0):
-        v = backend.to_host(batch.v).copy()
-        expected = np.stack([backend.to_host(teacher.predict(x)) for x in batch.x])
-        np.testing.assert_allclose(v, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
+    transfer = TransferSet.from_teacher(teacher, numbered(20, backend), jitter=2)
+    for jitter in (2, 0):
+        for batch in Batches(network(backend, [0, 1]), transfer, 8, jitter).epoch(0):
+            v = backend.to_host(batch.v).copy()
+            expected = np.stack([backend.to_host(teacher.predict(x)) for x in batch.x])
+            np.testing.assert_allclose(v, expected, rtol=1e-5, atol=1e-6 * np.abs(expected).max())
 
 
 def test_what_does_not_fit_is_refused(backend) -> None:
     data = numbered(5, backend)
     stored = TransferSet(data.inputs, backend.asarray(np.zeros((5, 3), np.float32)), backend=backend)
-    with pytest.raises(ArgumentError, match="jitter needs a transfer set with its teacher"):
+    with pytest.raises(ArgumentError, match=r"jitter must be the transfer set's, 0, .* got 1"):
         next(Batches(network(backend), stored, 5, jitter=1).epoch(0))
     flat = Dataset(np.zeros((5, SIDE * SIDE), np.float32), [0, 1, 2, 0, 1], backend)
     with pytest.raises(ArgumentError, match="jitter needs images"):

@@ -54,10 +54,10 @@ def forward(backend: Backend, layer: Any, case: Case, x: Any, W: Any, b: Any) ->
     """y, on the backend, of a layer that gets buffers for it first; index 1 and the case's seed choose its masks."""
     R = x.shape[:-2]
     layer.bind(backend, 1, seed_key([case.seed + r for r in range(R[0])] if R else case.seed, backend.asarray))
-    layer.prepare(x.shape)
     x, W, b = (backend.asarray(u) for u in (x, W, b))
     if isinstance(layer, Dense):
         layer.set_parameters(W, b, backend.xp.zeros_like(W), backend.xp.zeros_like(b))
+    layer.prepare(x.shape)
     y = backend.xp.empty((*x.shape[:-1], layer.n_out or x.shape[-1]), dtype=x.dtype)
     return layer.forward(x, y, case.step)
 

@@ -1,11 +1,22 @@
-"""The CuPy backend: the reference's methods on a GPU, with those overridden that CuPy spells or does differently."""
+"""The CuPy backend: the reference's methods on a GPU, the hot ones as a fused kernel or one call of cuBLAS.
 
+An operation takes the fast way where its arrays are laid out for it, and the reference's else. What a kernel computes
+is in kernels.py; here is how it is launched.
+"""
+
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from ..checks import Array, BackendUnavailable
-from .reference import Backend
+from ..random import KeepMask
+from .kernels import SOURCE
+from .reference import Backend, matrix_layout
+
+THREADS = 256  # of a block, where a thread is an element
+_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double", np.dtype(np.uint8): "unsigned char"}
+_GEMM = {np.dtype(np.float32): "sgemm", np.dtype(np.float64): "dgemm"}
 
 
 def _import_cupy() -> Any:
@@ -33,6 +44,8 @@ class CupyBackend(Backend):
     def __init__(self, xp: Any = None) -> None:
         super().__init__()
         self.xp = _import_cupy() if xp is None else xp
+        self._kernel = cache(self._compile)
+        self._constant = cache(lambda value, dtype: self.xp.full(1, value, dtype=dtype))
 
     def to_host(self, array: Array) -> np.ndarray:
         return array.get() if hasattr(array, "get") else np.asarray(array)
@@ -41,10 +54,145 @@ class CupyBackend(Backend):
         cuda = self.xp.cuda
         return str(cuda.runtime.getDeviceProperties(cuda.Device().id)["name"].decode())
 
+    # --- batches -------------------------------------------------------------------------------------------------
+
     def take(self, array: Array, index: Array, out: Array) -> Array:
         return self.xp.take(array, index, axis=0, out=out)  # CuPy's take has no mode; it wraps
 
+    def moves(self, index: Array, seed: Any, stream: int, reach: int) -> tuple[Array, Array]:
+        dy, dx = self.xp.empty(index.shape, dtype=np.int64), self.xp.empty(index.shape, dtype=np.int64)
+        index = self.xp.ascontiguousarray(index)
+        B, size = np.int32(index.shape[-1]), np.int64(index.size)
+        arguments = (index, *self._keys(seed), np.uint32(stream), np.int32(reach), dy, dx, B, size)
+        self._launch("moves", np.float32, index.size, arguments)
+        return dy, dx
+
     def shift(self, images: Array, dy: Array, dx: Array, reach: int, padded: Array, out: Array) -> Array:
+        if not (self._fast(images, out) and dy.dtype == dx.dtype == np.int64):
+            return self._shift_by_index(images, dy, dx, reach, padded, out)
+        H, W = (np.int32(n) for n in images.shape[1:])
+        self._launch("shift", out.dtype, out.size, (images, dy, dx, out, H, W, np.int64(out.size)))
+        return out
+
+    # --- layers --------------------------------------------------------------------------------------------------
+
+    def matmul(self, a: Array, b: Array, out: Array) -> Array:
+        return out if self._gemm(a, b, out, 0.0) else super().matmul(a, b, out)
+
+    def accumulate(self, a: Array, b: Array, out: Array, carry: float) -> Array:
+        return out if self._gemm(a, b, out, carry) else super().accumulate(a, b, out, carry)
+
+    def hidden(
+        self, x: Array, W: Array, b: Array, mask: KeepMask | None, seed: Any, stream: int, threshold: int, out: Array
+    ) -> Array:
+        if not self._fast(out, b):
+            return super().hidden(x, W, b, mask, seed, stream, threshold, out)
+        self.matmul(x, W, out)
+        sizes = (np.int32(out.shape[-2]), np.int32(out.shape[-1]), np.int64(out.size))
+        scale = out.dtype.type(256 / threshold)
+        arguments = (out, b, *self._keys(seed), np.uint32(stream), np.int32(threshold), scale, *sizes)
+        self._launch("hidden", out.dtype, out.size, arguments)
+        return out
+
+    def dropout(self, x: Array, mask: KeepMask, seed: Any, stream: int, threshold: int, out: Array) -> Array:
+        if not self._fast(x, out):
+            return super().dropout(x, mask, seed, stream, threshold, out)
+        sizes = (np.int32(out.shape[-2]), np.int32(out.shape[-1]), np.int64(out.size))
+        scale = out.dtype.type(256 / threshold)
+        arguments = (x, out, mask.keep, *self._keys(seed), np.uint32(stream), np.int32(threshold), scale, *sizes)
+        self._launch("dropout", out.dtype, out.size, arguments)
+        return out
+
+    def relu_backward(self, dh: Array, h: Array, scale: float, positive: Array) -> Array:
+        if not self._fast(dh, h):
+            return super().relu_backward(dh, h, scale, positive)
+        self._launch("relu_backward", dh.dtype, dh.size, (dh, h, dh.dtype.type(scale), np.int64(dh.size)))
+        return dh
+
+    # --- loss and update -----------------------------------------------------------------------------------------
+
+    def objective(
+        self, z: Array, v: Array | None, y: Array | None, T: Any, alpha: float, scale: float, loss: Array, dz: Array
+    ) -> None:
+        rows = self._like(z[..., 0])  # (..., B)
+        B, N = z.shape[-2:]
+        T_step = int(np.ndim(T) > 0)
+        temperatures = T if T_step else self._constant(T, z.dtype)
+        v, y = z if v is None else v, self._constant(0, np.int64) if y is None else y  # unread by contract
+        if not self._fast(z, v, dz, temperatures) or y.dtype != np.int64 or not y.flags.c_contiguous:
+            super().objective(z, v, y, T, alpha, scale, loss, dz)
+            return
+        real = z.dtype.type
+        arguments = (z, v, y, temperatures, np.int32(T_step), real(alpha), real(scale / B), rows, dz, np.int32(B))
+        threads = min(THREADS, max(32, 1 << (N - 1).bit_length()))
+        self._kernel("objective", z.dtype)((rows.size,), (threads,), (*arguments, np.int32(N)))
+        self.xp.mean(rows, axis=-1, out=loss)
+
+    def nesterov(self, w: Array, v: Array, g: Array, momentum: float) -> None:
+        if not self._fast(w, v, g):
+            super().nesterov(w, v, g, momentum)
+            return
+        self._launch("nesterov", w.dtype, w.size, (w, v, g, w.dtype.type(momentum), np.int64(w.size)))
+
+    def max_norm(self, W: Array, limit: float) -> None:
+        if not self._fast(W):
+            super().max_norm(W, limit)
+            return
+        n_in, n_out = W.shape[-2:]
+        blocks = (-(-n_out // 32), W.size // (n_in * n_out))
+        self._kernel("max_norm", W.dtype)(blocks, (32, 8), (W, W.dtype.type(limit), np.int32(n_in), np.int32(n_out)))
+
+    # --- how it is done ------------------------------------------------------------------------------------------
+
+    def _compile(self, name: str, dtype: Any) -> Any:
+        real = "double" if dtype == np.float64 else "float"
+        return self.xp.RawKernel(SOURCE, name, options=(f"-Dreal={real}", f"-Dpixel={_TYPES[dtype]}"))
+
+    def _launch(self, name: str, dtype: Any, size: int, arguments: tuple[Any, ...]) -> None:
+        self._kernel(name, np.dtype(dtype))((-(-size // THREADS),), (THREADS,), arguments)
+
+    def _fast(self, *arrays: Array) -> bool:
+        """Whether a kernel can run on them: one dtype that it knows, contiguous, not empty."""
+        first = arrays[0].dtype
+        return first in _TYPES and all(x.dtype == first and x.flags.c_contiguous and x.size for x in arrays)
+
+    def _keys(self, seed: tuple[Any, Any]) -> tuple[Array, Array]:
+        """s1 and s2 on the device, one for each replica."""
+        s1, s2 = seed
+        if np.ndim(s1) == 0:
+            return self._constant(s1, np.uint32), self._constant(s2, np.uint32)
+        return s1, s2
+
+    def _gemm(self, a: Array, b: Array, out: Array, carry: float) -> bool:
+        """out = carry out + a b by cuBLAS, all replicas in one call and no operand copied; False: not laid out for it.
+
+        cuBLAS thinks in columns, where our rows of out = a b are the columns of outᵀ = bᵀ aᵀ.
+        """
+        layouts = [matrix_layout(x) for x in (a, b, out)]
+        if out.dtype not in _GEMM or not (a.dtype == b.dtype == out.dtype) or None in layouts or out.ndim > 3:
+            return False
+        R = out.shape[0] if out.ndim == 3 else 1
+        fits = (a.shape[-2], a.shape[-1], b.shape[-1]) == (out.shape[-2], b.shape[-2], out.shape[-1])
+        one_each = all(x.ndim == 2 or len(x) in (1, R) for x in (a, b)) and max(a.ndim, b.ndim) <= out.ndim
+        if layouts[2][0] or not fits or not one_each:  # type: ignore[index]  # None is ruled out above
+            return False
+        cublas, handle = self.xp.cuda.cublas, self.xp.cuda.get_cublas_handle()
+        (a_turned, a_step), (b_turned, b_step), (_, out_step) = layouts  # type: ignore[misc]  # as above
+        operations = [cublas.CUBLAS_OP_T if turned else cublas.CUBLAS_OP_N for turned in (b_turned, a_turned)]
+        sizes = (out.shape[-1], out.shape[-2], a.shape[-1])
+        one, kept = np.array(1, out.dtype), np.array(carry, out.dtype)  # read by cuBLAS during the call
+        far = [x.strides[0] // x.itemsize if x.ndim == 3 and len(x) > 1 else 0 for x in (a, b, out)]
+        left, right = (b.data.ptr, b_step), (a.data.ptr, a_step)
+        result = (kept.ctypes.data, out.data.ptr, out_step)
+        if R == 1:
+            gemm = getattr(cublas, _GEMM[out.dtype])
+            gemm(handle, *operations, *sizes, one.ctypes.data, *left, *right, *result)
+        else:
+            gemm = getattr(cublas, _GEMM[out.dtype] + "StridedBatched")
+            gemm(handle, *operations, *sizes, one.ctypes.data, *left, far[1], *right, far[0], *result, far[2], R)
+        return True
+
+    def _shift_by_index(self, images: Array, dy: Array, dx: Array, reach: int, padded: Array, out: Array) -> Array:
         """By flat index: CuPy would first copy the overlapping windows that NumPy only looks at."""
         xp = self.xp
         M, H, W = images.shape

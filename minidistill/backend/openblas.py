@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..checks import Array
-from .reference import Backend
+from .reference import Backend, matrix_layout
 
 _ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # the constants of cblas.h
 _NAMES = (("scipy_cblas_{}64_", ctypes.c_int64), ("cblas_{}64_", ctypes.c_int64), ("scipy_cblas_{}", ctypes.c_int))
@@ -102,16 +102,10 @@ def _declare(library: Any, name: str, integer: Any, letter: str, real: Any) -> t
 
 
 def _matrix(x: Array) -> tuple[int, int, int] | None:
-    """(order, address, leading dimension) of a matrix, or None if it is laid out neither by rows nor by columns."""
-    if x.ndim != 2 or x.size == 0:
-        return None
-    (rows, columns), (down, right) = x.shape, (stride // x.itemsize for stride in x.strides)
-    if right == 1 and (down >= columns or rows == 1):
-        return _PLAIN, _address(x), max(down, columns)
-    if down == 1 and (right >= rows or columns == 1):
-        return _TRANSPOSED, _address(x), max(right, rows)
-    return None
+    """(order, address, step) of a matrix, or None if BLAS cannot read it as it lies."""
+    layout = matrix_layout(x) if x.ndim == 2 else None
+    return layout and (_TRANSPOSED if layout[0] else _PLAIN, _address(x), layout[1])
 
 
 def _address(x: Array) -> int:
-    return x.__array_interface__["data"][0]  # type: ignore[no-any-return]
+    return x.__array_interface__["data"][0]  # type: ignore[no-any-return]  # Array is Any

@@ -8,11 +8,27 @@ from typing import Any
 
 import numpy as np
 
+from .. import random
 from ..checks import Array
 from ..losses.distillation import objective_rows
 from ..random import KeepMask
 
 CHUNK = 65536  # parameters updated at a time: three vectors of this many float32 fit a core's second-level cache
+
+
+def matrix_layout(x: Array) -> tuple[bool, int] | None:
+    """(turned, step) of the matrices x (..., m, n) as BLAS sees them, or None if they are laid out in another way.
+
+    turned: columns, not rows, are contiguous; step: numbers from one row (or column) to the next.
+    """
+    if x.ndim < 2 or x.size == 0:
+        return None
+    (rows, columns), (down, right) = x.shape[-2:], (stride // x.itemsize for stride in x.strides[-2:])
+    if right == 1 and (down >= columns or rows == 1):
+        return False, max(down, columns)
+    if down == 1 and (right >= rows or columns == 1):
+        return True, max(right, rows)
+    return None
 
 
 class Backend:
@@ -51,6 +67,14 @@ class Backend:
         """out = x / 255 for uint8 pixels, out = x for anything else."""
         self.xp.copyto(out, x)  # a converting copy, then a product in place: half the time of both in one
         return self.xp.multiply(out, 1 / 255, out=out) if x.dtype == np.uint8 else out
+
+    def moves(self, index: Array, seed: Any, stream: int, reach: int) -> tuple[Array, Array]:
+        """Uniform dy and dx (..., B) in -reach..reach for the images number index (..., B): the halves of a word."""
+        words = random.words(seed, stream, index.astype(np.uint32))
+        span = 2 * reach + 1
+        dy = ((words >> 16) * span >> 16).astype(np.int64) - reach
+        dx = ((words & 0xFFFF) * span >> 16).astype(np.int64) - reach
+        return dy, dx
 
     def shift(self, images: Array, dy: Array, dx: Array, reach: int, padded: Array, out: Array) -> Array:
         """out[i] = images[i] moved down by dy[i] and right by dx[i] pixels, zeros moving in; |dy|, |dx| <= reach.
@@ -91,6 +115,14 @@ class Backend:
         if self._scratch is None or self._scratch.size < array.size or self._scratch.dtype != array.dtype:
             self._scratch = self.xp.empty(array.size, dtype=array.dtype)
         return self._scratch[: array.size].reshape(array.shape)
+
+    def hidden(
+        self, x: Array, W: Array, b: Array, mask: KeepMask | None, seed: Any, stream: int, threshold: int, out: Array
+    ) -> Array:
+        """out = dropout(max(x W + b, 0)), as in `affine` and `dropout`; at threshold 256 without it, `mask` unread."""
+        self.affine(x, W, b, out=out)
+        self.xp.maximum(out, 0, out=out)
+        return out if mask is None or threshold == 256 else self.dropout(out, mask, seed, stream, threshold, out)
 
     def dropout(self, x: Array, mask: KeepMask, seed: Any, stream: int, threshold: int, out: Array) -> Array:
         """out = x on the units that are kept, scaled by 256/threshold, and 0 on the others; out may be x."""
