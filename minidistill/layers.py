@@ -29,7 +29,7 @@ def recall(made: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
 
 
 class Layer:
-    """What a network asks of a layer: it calls `bind` once, `prepare` for each batch shape, then forward and backward."""
+    """The network calls `bind` once, `prepare` for each batch shape, then forward and backward in turn."""
 
     shapes: tuple[tuple[int, int], ...] = ()  # of the parameters
     n_in: int | None = None  # None: any, and n_out is the same
