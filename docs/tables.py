@@ -1,4 +1,4 @@
-"""Write the measured tables into README.md from the JSON under docs/results/; with --check only tell if one is stale.
+"""Write the measured tables into README.md and docs/ from docs/results/*.json; --check only tells if one is stale.
 
 A table stands between <!-- name --> and <!-- /name -->, and comes from the result file of that name.
 """
@@ -15,17 +15,22 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def headline(results: dict[str, Any]) -> str:
-    """What the example printed at its end, by the example's own function."""
-    folder = ROOT / "examples"
-    sys.path.insert(0, str(folder))
-    spec = importlib.util.spec_from_file_location("headline", folder / "01_headline.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["headline"] = module
-    spec.loader.exec_module(module)
-    return "```text\n" + str(module.report(results, paper=True)).strip() + "\n```"
+def example(script: str) -> Callable[[dict[str, Any]], str]:
+    """What an example printed at its end, by the example's own function."""
+
+    def printed(results: dict[str, Any]) -> str:
+        folder = ROOT / "examples"
+        sys.path.insert(0, str(folder))
+        spec = importlib.util.spec_from_file_location(f"example_{script[:2]}", folder / f"{script}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+        commit = f", commit {results['commit']}, {results['date']}"
+        return "```text\n" + str(module.report(results)).strip() + commit + "\n```"
+
+    return printed
 
 
 def step(record: dict[str, Any]) -> str:
@@ -81,8 +86,16 @@ def epoch(record: dict[str, Any]) -> str:
 
 
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "headline_default": headline,
-    "headline_full": headline,
+    "headline_default": example("01_headline"),
+    "headline_full": example("01_headline"),
+    "temperature": example("02_temperature"),
+    "less_data": example("03_less_data"),
+    "unseen_class": example("04_unseen_class"),
+    "ensemble": example("05_ensemble"),
+    "high_temperature": example("06_high_temperature"),
+    "soft_targets": example("07_what_soft_targets_know"),
+    "controls": example("08_controls"),
+    "validation": example("validate"),
     "step": step,
     "step_line": step_line,
     "epoch": epoch,
@@ -95,7 +108,7 @@ def rewritten(text: str) -> str:
     for name, table in TABLES.items():
         path = ROOT / "docs" / "results" / f"{name.removesuffix('_line')}.json"
         marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if marked.search(text):
+        if path.exists() and marked.search(text):
             body = table(json.loads(path.read_text(encoding="utf-8"))) + "\n"
             text = marked.sub(lambda match, body=body: match[1] + body + match[2], text)  # type: ignore[misc]
     return text
@@ -106,7 +119,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a table is stale")
     arguments = parser.parse_args()
     stale = []
-    for path in (ROOT / "README.md", ROOT / "docs" / "performance.md"):
+    for path in (ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "reproduction.md"):
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         if (new := rewritten(old)) != old:
             stale.append(path.name)

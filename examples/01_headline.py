@@ -1,155 +1,148 @@
 """The main result of the paper's section 3, on real MNIST: a large teacher, a small network trained plainly, and the
 same small network trained on the teacher's soft targets, compared by their errors on the test set.
+
+The teacher's soft targets come with the package; --train-teacher trains it now. --full trains several teachers, and
+students on clean and on jittered images, and on an ensemble of the teachers.
 """
 
+import argparse
 import statistics
-import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-from common import mean_and_spread, parser, preset, pyplot, run, save, start, table
+from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
+from recipes import BRIGHTER, JITTERED, PLAIN, QUICK_ROWS, SOFT, TEACHER, Store, embedded_teacher, soft_targets
 
 import minidistill as md
 from minidistill.measure import prediction_cost
 
-PAPER = {"teacher": 67, "baseline": 146, "student": 74}  # Hinton, Vinyals, Dean 2015, section 3
-NAMES = {"teacher": "teacher", "baseline": "student, hard labels", "student": "student, soft targets"}
-
-
-@dataclass(frozen=True)
-class Preset:
-    """Chosen by single trainings on the first 50,000 training images and their errors on the last 10,000."""
-
-    teacher_epochs: int
-    student_epochs: int
-    train_size: int | None = None  # None: all
-    teacher_batch: int = 256
-    teacher_rate: float = 0.3
-    input_dropout: float = 0.0
-    hidden_dropout: float = 0.2
-    student_batch: int = 128
-    baseline_rate: float = 0.2
-    distillation_rate: float = 0.1
-    temperature: float = 20.0
-    alpha: float = 1.0  # soft targets alone
-
-
-PRESETS = {
-    "quick": Preset(teacher_epochs=5, student_epochs=4, train_size=10_000, temperature=4.0, distillation_rate=0.1),
-    "default": Preset(teacher_epochs=12, student_epochs=8),
-    "full": Preset(teacher_epochs=60, student_epochs=40, teacher_rate=0.2, input_dropout=0.1, hidden_dropout=0.25),
+NAMES = {  # and the paper's number of errors: Hinton, Vinyals, Dean 2015, section 3
+    "teacher": ("teacher", 67),
+    "baseline": ("student, hard labels", 146),
+    "student": ("student, soft targets", 74),
+    "jittered": ("student, soft targets, jitter", None),
+    "ensemble": ("ensemble of the teachers", None),
+    "from_ensemble": ("student of the ensemble, jitter", None),
 }
-
-
-def scaled(chosen: Preset, factor: float) -> Preset:
-    """The preset with its learning rates times `factor`: they were chosen for MNIST, whose images are mostly black."""
-    if not factor > 0:
-        raise md.ArgumentError(f"--rate must be > 0, got {factor}")
-    names = ("teacher_rate", "baseline_rate", "distillation_rate")
-    return replace(chosen, **{name: factor * getattr(chosen, name) for name in names})
-
-
-def train_teacher(data: md.Dataset, hidden: int, chosen: Preset) -> md.Network:
-    """Dropout on inputs and hidden units, images jittered by up to two pixels."""
-    sizes = [data.n_in, hidden, hidden, data.classes]
-    teacher = md.Network.mlp(sizes, input_dropout=chosen.input_dropout, dropout=chosen.hidden_dropout)
-    optimizer = md.SGD(md.linear(chosen.teacher_rate, warmup=0.1))
-    epochs, batch_size = chosen.teacher_epochs, chosen.teacher_batch
-    md.fit(teacher, data, md.Objective(), optimizer, epochs=epochs, batch_size=batch_size, jitter=2, title="teacher")
-    return teacher
-
-
-def train_students(data: md.Dataset, objective: md.Objective, rate: float, seeds: int, chosen: Preset) -> md.Network:
-    """Two hidden layers of 800 units, no jitter, no dropout; all seeds at once, as replicas."""
-    students = md.Network.mlp([data.n_in, 800, 800, data.classes], seeds=range(seeds))
-    optimizer = md.SGD(md.linear(rate, warmup=0.1))
-    title = "soft targets" if objective.alpha else "hard labels"
-    epochs, batch_size = chosen.student_epochs, chosen.student_batch
-    md.fit(students, data, objective, optimizer, epochs=epochs, batch_size=batch_size, title=title)
-    return students
 
 
 def main() -> None:
     options = parser(__doc__, seeds=3)
+    options.add_argument("--teachers", type=int, default=3, metavar="M", help="teachers of --full")
+    options.add_argument("--train-teacher", action="store_true", help="train the teacher instead of using its logits")
     options.add_argument("--hidden", type=int, default=1600, choices=(1200, 1600), help="units in a teacher's layer")
     options.add_argument(
-        "--rate", type=float, metavar="F", help="factor on every learning rate; 1, or 0.4 with --data (brighter images)"
+        "--rate", type=float, metavar="F", help=f"factor on learning rates; 1, or {BRIGHTER} with --data"
     )
+    options.add_argument("--save-logits", type=Path, metavar="FILE", help="the first teacher's, as float16 (.npy)")
     arguments = options.parse_args()
-    began = time.perf_counter()
     train, test = start(arguments)
-    factor = arguments.rate if arguments.rate is not None else 0.4 if arguments.data else 1.0
-    chosen = scaled(PRESETS[preset(arguments)], factor)
-    train = train.subset(slice(chosen.train_size))
-
-    teacher = train_teacher(train, arguments.hidden, chosen)
-    transfer = md.TransferSet.from_teacher(teacher, train)  # the teacher's logits, computed once
-    soft = md.Objective(chosen.temperature, chosen.alpha)
-    networks = {
-        "teacher": teacher,
-        "baseline": train_students(train, md.Objective(), chosen.baseline_rate, arguments.seeds, chosen),
-        "student": train_students(transfer, soft, chosen.distillation_rate, arguments.seeds, chosen),
-    }
-    results: dict[str, Any] = {
-        "preset": preset(arguments),
-        "backend": teacher.backend.name,
-        "device": teacher.backend.device(),
-        "versions": {"minidistill": md.__version__, "numpy": np.__version__},
-        "hidden": arguments.hidden,
-        "hyperparameters": asdict(chosen),
-        "seeds": arguments.seeds,
-    }
+    results, networks = experiment(arguments, train, test)
     for name, network in networks.items():
-        results[name] = {"errors": np.ravel(md.errors(network, test)).tolist(), "test_size": len(test)}
-        results[name] |= asdict(prediction_cost(network.replica(0)))
-    results["seconds"] = time.perf_counter() - began
-    print(report(results, paper=not arguments.data))
-    save(arguments.json, results)
-    if arguments.figure:
-        draw(results, arguments.figure, paper=not arguments.data)
+        results[name] |= asdict(prediction_cost(network))
+    finish(arguments, results, report(results), draw)
 
 
-def report(results: dict[str, Any], paper: bool) -> str:
+def experiment(
+    arguments: argparse.Namespace, train: md.Dataset, test: md.Dataset
+) -> tuple[dict[str, Any], dict[str, md.Network]]:
+    """The errors of every arm, and one network of each."""
+    kind, store, seeds = preset(arguments), Store(arguments.runs), range(arguments.seeds)
+    factor = arguments.rate if arguments.rate is not None else BRIGHTER if arguments.data else 1.0
+    if not factor > 0 or arguments.teachers < 1:
+        name, value = ("--rate", factor) if arguments.teachers >= 1 else ("--teachers", arguments.teachers)
+        raise md.ArgumentError(f"{name} must be > 0, got {value}")
+    train = train.subset(slice(QUICK_ROWS)) if kind == "quick" else train
+    live = arguments.train_teacher or arguments.full or arguments.data or arguments.hidden != 1600
+    recipe = TEACHER[kind].with_hidden(arguments.hidden).scaled(factor)
+    numbers = range(arguments.teachers if arguments.full else 1) if live else ()
+    teachers = [store.train(recipe, train, m, f"teacher, seed {m}") for m in numbers]
+    clean = [store.transfer([t], train) for t in teachers] or [soft_targets(arguments, store, train, kind)]
+    if arguments.save_logits:
+        save_logits(arguments.save_logits, clean[0], teachers, test, kind)
+
+    arms: dict[str, list[md.Network]] = {"teacher": teachers} if teachers else {}
+    arms["baseline"] = store.train_each(PLAIN[kind].scaled(factor), train, seeds, "hard labels")
+    arms["student"] = taught(store, SOFT[kind].scaled(factor), clean, seeds, "soft targets")
+    counts = {name: [md.errors(network, test) for network in arm] for name, arm in arms.items()}
+    if arguments.full:
+        moved = [store.transfer([t], train, jitter=2) for t in teachers]
+        arms["jittered"] = taught(store, JITTERED[kind].scaled(factor), moved, seeds, "soft targets, jitter")
+        together = [store.transfer(teachers, train, jitter=2)]
+        arms["from_ensemble"] = taught(store, JITTERED[kind].scaled(factor), together, seeds, "ensemble, jitter")
+        counts |= {name: [md.errors(n, test) for n in arms[name]] for name in ("jittered", "from_ensemble")}
+        vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
+        counts["ensemble"] = [int((vote.argmax(axis=-1) != test.labels).sum())]
+    results: dict[str, Any] = record(arguments, store.seconds)
+    results["recipes"] = {"teacher": asdict(recipe), "baseline": asdict(PLAIN[kind]), "student": asdict(SOFT[kind])}
+    networks = {name: arm[0] for name, arm in arms.items()}
+    if not teachers:
+        counts["teacher"] = [embedded_teacher()["test_errors"]]
+        networks["teacher"] = md.Network.mlp(
+            [train.n_in, *recipe.hidden, train.classes]
+        )  # costs what a trained one does
+    results |= {name: {"errors": counts[name], "test_size": len(test)} for name in NAMES if name in counts}
+    return results, networks
+
+
+def taught(store: Store, recipe: Any, transfers: list[md.TransferSet], seeds: range, title: str) -> list[md.Network]:
+    """A student for each seed, the teachers in turn."""
+    M = len(transfers)
+    return [store.train(recipe, transfers[s % M], s, f"{title}, seed {s}, teacher {s % M}") for s in seeds]
+
+
+def report(results: dict[str, Any]) -> str:
     """Two tables, errors and costs, and what distillation gained."""
-    errors = {name: results[name]["errors"] for name in NAMES}
+    present = [name for name in NAMES if name in results]
     rows: list[list[object]] = [["test errors", "mean ± sd", "each seed", "paper"]]
-    for name, label in NAMES.items():
-        each = " ".join(map(str, errors[name]))
-        rows.append([label, mean_and_spread(errors[name]), each, PAPER[name] if paper else "-"])
     costs: list[list[object]] = [["cost of deployment", "parameters", "bytes", "one image", "images/s in batches"]]
-    for name, label in NAMES.items():
-        r = results[name]
-        latency = f"{r['latency_us']:,.0f} µs"
-        costs.append([label, f"{r['parameters']:,}", f"{r['bytes']:,}", latency, f"{r['per_second']:,.0f}"])
-    gain = statistics.mean(errors["baseline"]) - statistics.mean(errors["student"])
-    gap = statistics.mean(errors["baseline"]) - statistics.mean(errors["teacher"])
+    for name in present:
+        (label, paper), r = NAMES[name], results[name]
+        shown = paper if paper and results["data"] == "MNIST" else "-"
+        rows.append([label, mean_and_spread(r["errors"]), " ".join(map(str, r["errors"])), shown])
+        if "bytes" in r and name in ("teacher", "baseline", "student"):
+            speed = [f"{r['latency_us']:,.0f} µs", f"{r['per_second']:,.0f}"]
+            costs.append([label, f"{r['parameters']:,}", f"{r['bytes']:,}", *speed])
+    mean = {name: statistics.mean(results[name]["errors"]) for name in present}
+    gain = mean["baseline"] - mean["student"]
+    gap = mean["baseline"] - mean["teacher"] if "teacher" in mean else 0
     share = f", {gain / gap:.0%} of the way to the teacher" if gap > 0 and gain > 0 else ""
-    verb = "saved" if gain >= 0 else "cost"
-    size, seconds = results["student"]["test_size"], results["seconds"]
     return (
         f"\n{table(rows)}\n\n{table(costs)}\n"
-        f"\nof {size:,} test images, soft targets {verb} {abs(gain):.1f} errors{share}"
-        f"\npreset {results['preset']}, {results['backend']} on {results['device']}, {seconds:.0f} s"
+        f"\nof {results['student']['test_size']:,} test images, soft targets {'saved' if gain >= 0 else 'cost'} "
+        f"{abs(gain):.1f} errors{share}\n{footer(results)}"
     )
 
 
-def draw(results: dict[str, Any], path: Any, paper: bool) -> None:
+def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """A dot for each seed, a line at their mean, a cross at the paper's number."""
-    figure, axes = pyplot().subplots(figsize=(7, 2.6), layout="constrained")
+    present = [name for name in NAMES if name in results]
     labels = []
-    for row, (name, label) in enumerate(NAMES.items()):
-        errors = results[name]["errors"]
+    for row, name in enumerate(present):
+        (label, paper), errors = NAMES[name], results[name]["errors"]
         labels.append(f"{label}\n{mean_and_spread(errors)}")
         axes.plot(errors, [row] * len(errors), "o", color=f"C{row}", alpha=0.6)
         axes.plot([statistics.mean(errors)] * 2, [row - 0.3, row + 0.3], color=f"C{row}", linewidth=2)
-        if paper:
-            axes.plot(PAPER[name], row, "kx", label="the paper's" if row == 0 else None)
-    axes.set(xlabel=f"errors on {results['teacher']['test_size']:,} test images", ylim=(2.6, -0.6))
+        if paper and results["data"] == "MNIST":
+            axes.plot(paper, row, "kx", label="the paper's" if name == "student" else None)
+            axes.legend() if name == "student" else None
+    axes.set(xlabel=f"errors on {results['student']['test_size']:,} test images", ylim=(len(present) - 0.4, -0.6))
     axes.set_yticks(range(len(labels)), labels)
-    if paper:
-        axes.legend()
-    figure.savefig(path, dpi=150)
+    figure.set_size_inches(7, 1 + 0.6 * len(present))
+
+
+def save_logits(path: Path, clean: md.TransferSet, teachers: list[md.Network], test: md.Dataset, kind: str) -> None:
+    """What the package embeds: the first teacher's logits on the training images, and where they are from."""
+    import json
+
+    import numpy as np
+    from common import commit
+
+    np.save(path, clean.backend.to_host(clean.unmoved).astype(np.float16))
+    about = {"preset": kind, "seed": 0, "recipe": asdict(TEACHER[kind]), "commit": commit(),
+             "test_errors": md.errors(teachers[0], test)}  # fmt: skip
+    path.with_name("teacher.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -4,16 +4,20 @@ import argparse
 import json
 import os
 import statistics
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 import minidistill as md
 
 
 def parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
-    """--backend, --seeds, --quick, --full, --data, --json and --figure."""
+    """--backend, --seeds, --quick, --full, --runs, --data, --json and --figure."""
     options = argparse.ArgumentParser(
         description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
     )
@@ -22,6 +26,9 @@ def parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
     length = options.add_mutually_exclusive_group()
     length.add_argument("--quick", action="store_true", help="a look in seconds; its numbers mean little")
     length.add_argument("--full", action="store_true", help="train far longer, towards the quality of the paper")
+    options.add_argument(
+        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="keep each finished training there, or find it"
+    )
     options.add_argument("--data", type=Path, metavar="DIR", help="folder with four IDX files instead of MNIST")
     options.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
     options.add_argument("--figure", type=Path, metavar="FILE", help="draw the results there (.png, .svg, .pdf)")
@@ -44,6 +51,8 @@ def start(arguments: argparse.Namespace) -> tuple[md.Dataset, md.Dataset]:
         endings = pyplot().figure().canvas.get_supported_filetypes()
         if arguments.figure.suffix.removeprefix(".") not in endings:
             raise md.ArgumentError(f"--figure must end in .png, .svg or .pdf, got {str(arguments.figure)!r}")
+    if arguments.runs.exists() and not arguments.runs.is_dir():
+        raise md.ArgumentError(f"--runs must be a folder, got {str(arguments.runs)!r}")
     if arguments.backend:
         md.set_backend(arguments.backend)
     return md.load_images(arguments.data) if arguments.data else md.mnist()
@@ -63,6 +72,48 @@ def pyplot() -> Any:
 
 def preset(arguments: argparse.Namespace) -> str:
     return "quick" if arguments.quick else "full" if arguments.full else "default"
+
+
+def record(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
+    """What results are worth little without. seconds: of all trainings, those found in --runs among them."""
+    backend = md.get_backend()
+    return {
+        "preset": preset(arguments),
+        "seeds": arguments.seeds,
+        "data": str(arguments.data) if arguments.data else "MNIST",
+        "backend": backend.name,
+        "device": backend.device(),
+        "versions": {"minidistill": md.__version__, "numpy": np.__version__},
+        "commit": commit(),
+        "date": time.strftime("%Y-%m-%d"),
+        "seconds": seconds,
+    }
+
+
+def commit() -> str | None:
+    """The commit of this checkout, "+" behind it if files were changed since; None outside of one."""
+    here = Path(__file__).parent
+    try:
+        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+        return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def footer(results: dict[str, Any]) -> str:
+    """The last line of every report."""
+    where = f"{results['backend']} on {results['device']}"
+    return f"preset {results['preset']}, {where}, trainings of {results['seconds']:.0f} s"
+
+
+def finish(arguments: argparse.Namespace, results: dict[str, Any], report: str, draw: Callable[..., None]) -> None:
+    """Print the report, and write what was asked for."""
+    print(report)
+    save(arguments.json, results)
+    if arguments.figure:
+        figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
+        draw(results, figure, axes)
+        figure.savefig(arguments.figure, dpi=150)
 
 
 def run(main: Callable[[], None]) -> None:

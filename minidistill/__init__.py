@@ -2,7 +2,8 @@
 
 from .backend import Backend, CupyBackend, get_backend, set_backend
 from .checks import ArgumentError, BackendUnavailable, DataError, Diverged, MinidistillError
-from .datasets import Dataset, TransferSet, load_images, mnist
+from .datasets import Dataset, TransferSet, load_images, mnist, mnist_transfer
+from .ensemble import arithmetic_mean, geometric_mean
 from .layers import Dense, Dropout, Hidden, ReLU
 from .losses import cross_entropy, distillation, kl_divergence, soft_cross_entropy
 from .network import Network
@@ -30,18 +31,21 @@ __all__ = [
     "Objective",
     "ReLU",
     "TransferSet",
+    "arithmetic_mean",
     "constant",
     "cosine",
     "cross_entropy",
     "distillation",
     "errors",
     "fit",
+    "geometric_mean",
     "get_backend",
     "kl_divergence",
     "linear",
     "load_images",
     "log_softmax",
     "mnist",
+    "mnist_transfer",
     "set_backend",
     "soft_cross_entropy",
     "softmax",

@@ -162,7 +162,9 @@ def _check_losses(losses: np.ndarray, worst: np.ndarray, first_step: int, rates:
     bad = ~(losses <= worst).all(axis=-1)  # (steps,), True for NaN
     if bad.any():
         i = int(bad.argmax())
+        r = int((~(losses[i] <= worst)).argmax())
+        replica = f", replica {r}" if len(worst) > 1 else ""
         raise Diverged(
-            f"training diverged at step {first_step + i}, learning rate {rates[i]:g}: the loss was "
-            f"{losses[i].max():.3g}, which must stay below {worst.max():.3g}; try a lower learning rate"
+            f"training diverged at step {first_step + i}{replica}, learning rate {rates[i]:g}: the loss was "
+            f"{losses[i, r]:.3g}, which must stay below {worst[r]:.3g}; try a lower learning rate"
         )

@@ -1,7 +1,9 @@
 """Data comes in as it was written or not at all: IDX files, the embedded MNIST, data sets, transfer sets."""
 
 import gzip
+import json
 import struct
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from minidistill import ArgumentError, DataError, Dataset, Network, TransferSet, load_images, mnist
+from minidistill import ArgumentError, DataError, Dataset, Network, TransferSet, load_images, mnist, mnist_transfer
 from minidistill.datasets import read_idx
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
@@ -231,3 +233,14 @@ def test_a_transfer_set_asks_its_teacher_once(backend, monkeypatch: pytest.Monke
     np.testing.assert_array_equal(backend.to_host(transfer.logits), backend.to_host(predict(data.inputs)))
     with pytest.raises(ArgumentError, match="teacher must be one network, got 2 replicas"):
         TransferSet.from_teacher(Network.mlp([4, 3], seeds=[0, 1], backend=backend), data)
+
+
+def test_the_embedded_transfer_set_is_mnist_with_a_good_teachers_logits(backend) -> None:
+    transfer, (train, _) = mnist_transfer(backend), mnist(backend)
+    assert (transfer.logits.shape, transfer.classes, transfer.jitter) == ((60_000, 10), 10, 0)
+    np.testing.assert_array_equal(backend.to_host(transfer.inputs), backend.to_host(train.inputs))
+    wrong = backend.to_host(transfer.logits).argmax(axis=-1) != backend.to_host(transfer.labels)
+    assert wrong.mean() < 0.002
+    about = json.loads((files("minidistill") / "datasets/mnist/teacher.json").read_text("utf-8"))
+    assert {"preset", "seed", "recipe", "commit", "test_errors"} == set(about)
+    assert about["test_errors"] < 100

@@ -1,15 +1,21 @@
 """The examples as a user runs them: from a shell, with their files written, and with mistakes."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+
+import minidistill as md
 
 ROOT = Path(__file__).parents[1]
 HEADLINE = "examples/01_headline.py"
+SCRIPTS = sorted(path.name for path in (ROOT / "examples").glob("0[2-9]_*.py"))
 
 
 def call(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -23,15 +29,13 @@ def call(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def test_the_main_job_ends_with_its_table_its_json_and_its_figure(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     results, figure = tmp_path / "results.json", tmp_path / "figure.png"
-    done = call(HEADLINE, "--quick", "--seeds", "2", "--json", str(results), "--figure", str(figure))
+    options = ["--quick", "--seeds", "2", "--json", str(results), "--figure", str(figure), "--runs", str(tmp_path)]
+    done = call(HEADLINE, *options)
     assert done.returncode == 0, done.stderr
     for text in ("67", "146", "74", "teacher", "hard labels", "soft targets", "parameters", "images/s"):
         assert text in done.stdout
     r = json.loads(results.read_text())
-    assert r["preset"] == "quick"
-    assert r["backend"] == "numpy"
-    assert r["seeds"] == 2
-    assert r["seconds"] > 0
+    assert (r["preset"], r["backend"], r["seeds"]) == ("quick", "numpy", 2)
     sizes = {"teacher": 784 * 1600 + 1600 * 1600 + 16000 + 3210, "baseline": 784 * 800 + 800 * 800 + 8000 + 1610}
     for name, seeds in (("teacher", 1), ("baseline", 2), ("student", 2)):
         part = r[name]
@@ -44,12 +48,119 @@ def test_the_main_job_ends_with_its_table_its_json_and_its_figure(tmp_path: Path
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_every_example_ends_with_its_table_its_json_and_its_figure(script: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    results, figure = tmp_path / "results.json", tmp_path / "figure.png"
+    options = ["--quick", "--seeds", "1", "--json", str(results), "--figure", str(figure), "--runs", str(tmp_path)]
+    done = call(f"examples/{script}", *options)
+    assert done.returncode == 0, done.stderr
+    assert "preset quick, numpy on CPU" in done.stdout
+    r = json.loads(results.read_text())
+    assert {"preset", "seeds", "backend", "device", "versions", "commit", "date", "seconds"} < set(r)
+    assert figure.read_bytes().startswith(b"\x89PNG")
+
+
+def load(script: str) -> Any:
+    """An example as a module."""
+    sys.path.insert(0, str(ROOT / "examples"))
+    try:
+        spec = importlib.util.spec_from_file_location(f"example_{script[:2]}", ROOT / "examples" / script)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[spec.name] = module
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(ROOT / "examples"))
+    return module
+
+
+def small_training() -> tuple[Any, md.Dataset]:
+    recipes = load("recipes.py")
+    rng = np.random.default_rng(0)
+    data = md.Dataset(rng.integers(0, 256, (40, 4, 4), dtype=np.uint8), rng.integers(0, 3, 40))
+    return recipes, data
+
+
+def test_a_finished_training_is_found_again_and_anything_that_determines_it_tells_it_apart(tmp_path: Path) -> None:
+    recipes, data = small_training()
+    recipe = recipes.Recipe((5,), 2, 0.1)
+    store = recipes.Store(tmp_path)
+    first = store.train(recipe, data, 0, "a")
+    seconds, files = store.seconds, set(tmp_path.iterdir())
+    again = recipes.Store(tmp_path)
+    np.testing.assert_array_equal(again.train(recipe, data, 0, "a").parameters, first.parameters)
+    assert (again.seconds, set(tmp_path.iterdir())) == (seconds, files)
+    others = [
+        (recipe, data, 1), (recipe.scaled(2), data, 0), (recipe, data.subset(slice(39)), 0), (recipe, data, [0]),
+        (recipe, md.TransferSet.from_teacher(first, data), 0),
+    ]  # fmt: skip
+    for number, (another, rows, seeds) in enumerate(others, start=2):
+        store.train(another, rows, seeds, "a")
+        assert len(list(tmp_path.iterdir())) == number
+
+
+def test_a_script_that_was_cut_off_goes_on_with_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipes, data = small_training()
+    fit, calls = md.fit, []
+
+    def cut_off_at_the_third(*args: Any, **options: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return fit(*args, **options)
+
+    monkeypatch.setattr(md, "fit", cut_off_at_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        recipes.Store(tmp_path).train_each(recipes.Recipe((5,), 2, 0.1), data, range(4), "a")
+    networks = recipes.Store(tmp_path).train_each(recipes.Recipe((5,), 2, 0.1), data, range(4), "a")
+    assert len(calls) == 3 + 2
+    assert len({n.parameters.tobytes() for n in networks}) == len(list(tmp_path.iterdir())) == 4
+
+
+def test_the_bias_by_prior_brings_the_mean_probability_of_an_unseen_class_to_its_prior() -> None:
+    unseen = load("04_unseen_class.py")
+    z = np.random.default_rng(0).normal(0, 3, (500, 10)) - 6 * (np.arange(10) == 3)
+    bias = unseen.bias_by_prior(z, [3])
+    assert md.softmax(z, 1.0)[:, 3].mean() < 0.01
+    np.testing.assert_allclose(md.softmax(z + bias, 1.0)[:, 3].mean(), 0.1, rtol=1e-6)
+    assert set(np.flatnonzero(bias)) == {3}
+
+
+def test_the_controls_share_with_the_teacher_what_they_say_and_nothing_else() -> None:
+    controls = load("08_controls.py")
+    rng, T = np.random.default_rng(0), 4.0
+    y = np.repeat(np.arange(5), 40)
+    v = rng.normal(0, 2, (200, 5)) + 6 * (np.arange(5) == y[:, None])
+
+    def entropy(logits: np.ndarray) -> float:
+        p = md.softmax(logits, T)
+        return float(-(p * np.log(p)).sum(axis=-1).mean())
+
+    smoothed = controls.smoothed(v, y, T)
+    np.testing.assert_allclose(entropy(smoothed), entropy(v), rtol=1e-6)
+    assert (smoothed.argmax(axis=-1) == y).all()
+    assert len(np.unique(smoothed.round(9))) == 2
+    means = controls.class_means(v, y, T)
+    np.testing.assert_allclose(md.softmax(means, T)[y == 2], np.tile(md.softmax(v, T)[y == 2].mean(0), (40, 1)))
+    within = controls.shuffled(y, within_classes=True)
+    assert (y[within] == y).all()
+    assert sorted(within) == list(range(200))
+    assert (within != np.arange(200)).mean() > 0.8
+    assert (y[controls.shuffled(y, within_classes=False)] == y).mean() < 0.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--data", "/nowhere"], "data folder must exist, got '/nowhere'"),
         (["--seeds", "0"], "--seeds must be >= 1 and <= 1000, got 0"),
         (["--rate", "0"], "--rate must be > 0, got 0.0"),
+        (["--teachers", "0"], "--teachers must be > 0, got 0"),
+        (["--runs", "pyproject.toml"], "--runs must be a folder, got 'pyproject.toml'"),
         (["--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
         (["--hidden", "7"], "argument --hidden: invalid choice: "),
         (["--backend", "torch"], "argument --backend: invalid choice: 'torch'"),
@@ -81,5 +192,16 @@ def test_a_backend_that_cannot_run_is_exit_code_2(tmp_path: Path) -> None:
 def test_help_says_what_each_option_does() -> None:
     done = call(HEADLINE, "--help")
     assert done.returncode == 0
-    for option in ("--backend", "--seeds", "--quick", "--full", "--data", "--json", "--figure", "--hidden"):
+    for option in (
+        "--backend",
+        "--seeds",
+        "--quick",
+        "--full",
+        "--data",
+        "--json",
+        "--figure",
+        "--runs",
+        "--train-teacher",
+        "--hidden",
+    ):
         assert option in done.stdout

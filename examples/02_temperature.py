@@ -1,0 +1,65 @@
+"""Which temperature, for a student of which width? The paper: with 300 units a layer or more, all T above 8 are alike;
+with 30 units, T of 2.5 to 4 is significantly better.
+
+All temperatures and seeds of a width train together, as replicas of one network.
+"""
+
+import statistics
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
+from recipes import QUICK_ROWS, SOFT, Store, soft_targets
+
+import minidistill as md
+
+TEMPERATURES = (1.0, 2.0, 2.5, 4.0, 8.0, 12.0, 20.0, 50.0)
+WIDTHS = {"quick": (30, 100), "default": (30, 100, 300), "full": (30, 100, 300, 800)}
+RATE = {"quick": 0.01, "default": 0.03, "full": 0.03}  # the recipe's is too much for a small student at T = 50
+EPOCHS = {"quick": 2, "default": 5, "full": 8}
+
+
+def main() -> None:
+    arguments = parser(__doc__, seeds=3).parse_args()
+    train, test = start(arguments)
+    kind, store = preset(arguments), Store(arguments.runs)
+    transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
+    seeds = [seed for _ in TEMPERATURES for seed in range(arguments.seeds)]
+    every_T = tuple(T for T in TEMPERATURES for _ in range(arguments.seeds))
+    errors: dict[str, dict[str, list[int]]] = {}
+    for width in WIDTHS[kind]:
+        recipe = replace(
+            SOFT[kind].with_hidden(width), epochs=EPOCHS[kind], learning_rate=RATE[kind], temperature=every_T
+        )
+        students = store.train(recipe, transfer, seeds, f"{len(seeds)} students of width {width}")
+        counts = np.reshape(md.errors(students, test), (len(TEMPERATURES), -1))
+        errors[str(width)] = {f"{T:g}": row.tolist() for T, row in zip(TEMPERATURES, counts, strict=True)}
+    results = record(arguments, store.seconds) | {"errors": errors}
+    finish(arguments, results, report(results), draw)
+
+
+def report(results: dict[str, Any]) -> str:
+    """A row for each width, a column for each temperature; and the best temperature of each."""
+    rows: list[list[object]] = [["test errors, units", *(f"T = {T:g}" for T in TEMPERATURES), "best T"]]
+    for width, by_T in results["errors"].items():
+        best = min(by_T, key=lambda T: statistics.mean(by_T[T]))
+        rows.append([f"2 x {width}", *map(mean_and_spread, by_T.values()), best])
+    paper = "the paper: 300 units or more, all T above 8 alike; 30 units, T of 2.5 to 4 better"
+    return f"\n{table(rows)}\n\n{paper}\n{footer(results)}"
+
+
+def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
+    """Errors against T, a line for each width, one standard deviation over the seeds as a band."""
+    for width, by_T in results["errors"].items():
+        counts = np.array(list(by_T.values()), dtype=float)  # (temperatures, seeds)
+        mean, spread = counts.mean(axis=1), counts.std(axis=1, ddof=counts.shape[1] > 1)
+        axes.plot(TEMPERATURES, mean, "o-", label=f"2 x {width} units")
+        axes.fill_between(TEMPERATURES, mean - spread, mean + spread, alpha=0.2)
+    axes.set(xscale="log", yscale="log", xlabel="temperature T", ylabel="test errors")
+    axes.set_xticks(TEMPERATURES, [f"{T:g}" for T in TEMPERATURES])
+    axes.legend()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,81 @@
+"""An ensemble as the teacher: M = 1 to 10 networks, soft targets by the arithmetic and by the geometric mean (Eq. 8).
+
+What the ensemble saves in errors, how much of it a single student keeps, and what the ensemble costs in use.
+"""
+
+import statistics
+from dataclasses import replace
+from typing import Any
+
+from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
+from recipes import BRIGHTER, MEMBER, QUICK_ROWS, SOFT, Store
+
+import minidistill as md
+from minidistill.measure import prediction_cost
+
+MEMBERS = {"quick": (1, 2), "default": (1, 2, 5), "full": (1, 2, 3, 5, 10)}  # ensembles that teach
+EPOCHS = {"quick": 2, "default": 8, "full": 8}  # of a student
+MEANS = ("arithmetic", "geometric")
+
+
+def main() -> None:
+    arguments = parser(__doc__, seeds=2).parse_args()
+    train, test = start(arguments)
+    kind, store, xp = preset(arguments), Store(arguments.runs), train.backend.xp
+    train = train.subset(slice(QUICK_ROWS)) if kind == "quick" else train
+    factor = BRIGHTER if arguments.data else 1.0
+    member = replace(MEMBER, epochs=2 if kind == "quick" else MEMBER.epochs).scaled(factor)
+    recipe = replace(SOFT[kind], epochs=EPOCHS[kind]).scaled(factor)
+    teachers = store.train_each(member, train, range(max(MEMBERS[kind])), "ensemble")
+    on_train, on_test = (xp.stack([t.predict(data.inputs) for t in teachers]) for data in (train, test))  # (M, N, 10)
+
+    def mean(how: str, logits: Any) -> Any:
+        return md.geometric_mean(logits) if how == "geometric" else md.arithmetic_mean(logits, recipe.temperature)
+
+    def count(z: Any) -> int:
+        return int((z.argmax(axis=-1) != test.labels).sum())
+
+    results: dict[str, Any] = {
+        "alone": [count(z) for z in on_test],
+        "ensemble": {},
+        "student": {how: {} for how in MEANS},
+        "latency_us": prediction_cost(teachers[0]).latency_us,
+    }
+    for M in range(1, len(teachers) + 1):
+        votes = {"arithmetic": md.arithmetic_mean(on_test[:M], 1.0), "geometric": md.geometric_mean(on_test[:M])}
+        results["ensemble"][str(M)] = {how: count(vote) for how, vote in votes.items()}
+    for M in MEMBERS[kind]:
+        for how in MEANS[M == 1 :]:  # of one network both means are the network
+            transfer = md.TransferSet(train.inputs, mean(how, on_train[:M]), train.labels)
+            students = store.train_each(recipe, transfer, range(arguments.seeds), f"student of {M}, {how}")
+            results["student"][how][str(M)] = [md.errors(student, test) for student in students]
+    results |= record(arguments, store.seconds)
+    finish(arguments, results, report(results), draw)
+
+
+def report(results: dict[str, Any]) -> str:
+    """A row for each M: the ensemble's errors and the student's, by both means, and what prediction costs."""
+    head = ["M", "ensemble, arithmetic", "geometric", "student, arithmetic", "geometric", "one image"]
+    rows: list[list[object]] = [head]
+    for M, by_mean in results["ensemble"].items():
+        taught = [results["student"][how].get(M) for how in MEANS]
+        cells = [mean_and_spread(errors) if errors else "" for errors in taught]
+        rows.append([M, *by_mean.values(), *cells, f"{int(M) * results['latency_us']:,.0f} µs"])
+    alone = mean_and_spread(results["alone"])
+    return f"\n{table(rows)}\n\ntest errors; one member alone: {alone}; a student costs one member\n{footer(results)}"
+
+
+def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
+    """Errors against M, of the ensemble and of its student."""
+    for i, how in enumerate(MEANS):
+        sizes = [int(M) for M in results["ensemble"]]
+        axes.plot(sizes, [e[how] for e in results["ensemble"].values()], f"C{i}--", label=f"ensemble, {how} mean")
+        students = results["student"][how]
+        mean = [statistics.mean(errors) for errors in students.values()]
+        axes.plot([int(M) for M in students], mean, f"C{i}o-", label=f"its student, {how} mean")
+    axes.set(xlabel="members M", ylabel="test errors")
+    axes.legend()
+
+
+if __name__ == "__main__":
+    run(main)

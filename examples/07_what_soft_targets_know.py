@@ -1,0 +1,66 @@
+"""What soft targets know that labels do not: which 2s look like a 3, and which like a 7.
+
+Of all training images of a digit, those on which the teacher's second choice is strongest, with p at T = 1, 4 and 20.
+"""
+
+from typing import Any
+
+import numpy as np
+from common import finish, footer, parser, preset, record, run, start, table
+from recipes import QUICK_ROWS, Store, soft_targets
+
+import minidistill as md
+
+TEMPERATURES = (1.0, 4.0, 20.0)
+PAIRS = ((2, 3), (2, 7), (4, 9), (7, 1), (5, 6), (8, 3))  # a digit, and the digit that it looks like
+
+
+def main() -> None:
+    arguments = parser(__doc__, seeds=1).parse_args()
+    train, _ = start(arguments)
+    kind, store = preset(arguments), Store(arguments.runs)
+    transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
+    to_host = train.backend.to_host
+    v, labels, images = to_host(transfer.unmoved), to_host(transfer.labels), to_host(transfer.inputs)
+    found = []
+    for digit, other in PAIRS:
+        right = np.flatnonzero((labels == digit) & (v.argmax(axis=-1) == digit))
+        near = right[np.argmax(v[right, other] - v[right, digit])]  # the most like `other` that is still the digit
+        p = [md.softmax(v[near : near + 1], T)[0] for T in TEMPERATURES]
+        found.append({"digit": digit, "like": other, "index": int(near), "p": np.round(p, 6).tolist(),
+                      "image": images[near].tolist()})  # fmt: skip
+    mean = [md.softmax(v[labels == d].astype(np.float64), 4.0).mean(axis=0).tolist() for d in range(transfer.classes)]
+    results = record(arguments, store.seconds) | {"found": found, "mean_p_at_4": mean}
+    finish(arguments, results, report(results), draw)
+
+
+def report(results: dict[str, Any]) -> str:
+    """p of the digit and of the one that it looks like, at every temperature; and what digits look like on average."""
+    head = [f"p at T = {T:g}" for T in TEMPERATURES]
+    rows: list[list[object]] = [["training image", "digit", "like", *head]]
+    for one in results["found"]:
+        pairs = [f"{p[one['digit']]:.3f} / {p[one['like']]:.3f}" for p in one["p"]]
+        rows.append([one["index"], one["digit"], one["like"], *pairs])
+    order = [np.argsort(p)[::-1][1:4].tolist() for p in results["mean_p_at_4"]]
+    typical = ", ".join(f"{d} like {' '.join(map(str, others))}" for d, others in enumerate(order))
+    return f"\n{table(rows)}\n\nmost alike on average, T = 4: {typical}\n{footer(results)}"
+
+
+def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
+    """A row for each image: the digit, and its soft targets at each temperature."""
+    axes.remove()
+    grid = figure.subplots(len(PAIRS), 1 + len(TEMPERATURES), width_ratios=[0.6, 1, 1, 1])
+    for line, one in zip(grid, results["found"], strict=True):
+        line[0].imshow(one["image"], cmap="gray_r")
+        line[0].axis("off")
+        for cell, p, T in zip(line[1:], one["p"], TEMPERATURES, strict=True):
+            colours = ["C1" if i == one["like"] else "C0" for i in range(len(p))]
+            cell.bar(range(len(p)), p, color=colours)
+            cell.set(ylim=(0, 1), yticks=(0, 1), xticks=range(len(p)))
+            cell.set_title(f"T = {T:g}", fontsize=8)
+            cell.tick_params(labelsize=6)
+    figure.set_size_inches(8, 1.1 * len(PAIRS))
+
+
+if __name__ == "__main__":
+    run(main)
