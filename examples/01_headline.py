@@ -6,12 +6,14 @@ students on clean and on jittered images, and on an ensemble of the teachers.
 """
 
 import argparse
+import json
 import statistics
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
+import numpy as np
+from common import commit, finish, footer, mean_and_spread, parser, preset, record, run, start, table
 from recipes import BRIGHTER, JITTERED, PLAIN, QUICK_ROWS, SOFT, TEACHER, Store, embedded_teacher, soft_targets
 
 import minidistill as md
@@ -134,11 +136,6 @@ def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
 
 def save_logits(path: Path, clean: md.TransferSet, teachers: list[md.Network], test: md.Dataset, kind: str) -> None:
     """What the package embeds: the first teacher's logits on the training images, and where they are from."""
-    import json
-
-    import numpy as np
-    from common import commit
-
     np.save(path, clean.backend.to_host(clean.unmoved).astype(np.float16))
     about = {"preset": kind, "seed": 0, "recipe": asdict(TEACHER[kind]), "commit": commit(),
              "test_errors": md.errors(teachers[0], test)}  # fmt: skip
