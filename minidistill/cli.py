@@ -1,36 +1,67 @@
-"""The command line, `python -m minidistill`: info tells what it would run on, and with --bench how fast that is."""
+"""The command line, `python -m minidistill`: info tells what it would run on, check judges a distillation loss."""
 
 import argparse
+import json
 import platform
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
 from . import __version__
 from .backend import get_backend, set_backend
-from .checks import BackendUnavailable, MinidistillError
+from .checks import ArgumentError, BackendUnavailable, MinidistillError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, or 2 for what the user can mend."""
+    """Run a command and return its exit code: 0, 1 for a loss that breaks a law, 2 for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m minidistill", description="Knowledge distillation by hand.")
     parser.add_argument("--version", action="version", version=f"minidistill {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     info = commands.add_parser("info", help="versions, backends, and with --bench the time of a prediction")
     info.add_argument("--backend", choices=("numpy", "cupy"), help="else $MINIDISTILL_BACKEND or numpy")
     info.add_argument("--bench", action="store_true", help="time predictions of teacher and student, some seconds")
+    check = commands.add_parser("check", help="what a distillation loss computes, and which laws it breaks")
+    check.add_argument("target", metavar="FILE.py:function", help="or package.module:function")
+    check.add_argument(
+        "--framework", choices=("numpy", "torch", "jax", "keras"), default="numpy", help="default: numpy"
+    )
+    check.add_argument("--expect", default="", metavar="WORDS", help="kl or ce, batchmean or sum, t2 or t0, detached")
+    check.add_argument("--examples", type=int, default=60, metavar="N", help="tried for each law; default: 60")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
+    check.epilog = (
+        "The function is loss(student_logits, teacher_logits, temperature) or has (labels, alpha) behind; with numpy "
+        "it returns a value or (value, gradient). Exit code 0: every law holds, 1: one is broken, 2: usage."
+    )
     options = parser.parse_args(arguments)
     try:
+        if options.command == "check":
+            return check_loss(options)
         if options.backend:
             set_backend(options.backend)
         show_info()
         if options.bench:
             show_bench()
-    except MinidistillError as error:
+    except (MinidistillError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def check_loss(options: argparse.Namespace) -> int:
+    """Print the report on a loss."""
+    from .testing import check_distillation_loss
+    from .testing.check import load_function
+
+    if options.json and not options.json.absolute().parent.is_dir():
+        raise ArgumentError(f"--json must be a file in a folder that exists, got {str(options.json)!r}")
+    function = load_function(options.target)
+    report = check_distillation_loss(function, options.framework, options.expect, options.examples)
+    print(report)
+    if options.json:
+        options.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+    return 0 if report.passed else 1
 
 
 def show_info() -> None:

@@ -37,7 +37,10 @@ def _import_cupy() -> Any:
 
 
 class CupyBackend(Backend):
-    """Arrays and fused operations on the current CUDA device. `xp` is CuPy, or a stand-in for it in tests."""
+    """Arrays and fused operations on a CUDA device, the one that is current: make a backend for each device.
+
+    `xp` is CuPy, or a stand-in for it in tests.
+    """
 
     name = "cupy"
 

@@ -99,12 +99,12 @@ __device__ real over_block(real x, bool maximum) {
     return x;
 }
 
-// log Σ exp(u/T), and the maximum that was taken out of it first
+// log Σ exp((u - m)/T), and the maximum m, which is taken out before the division: so a common offset costs no digits
 __device__ void log_sum(const real* u, real T, int N, real* maximum, real* log_of_sum) {
-    real m = u[threadIdx.x < N ? threadIdx.x : 0] / T, sum = 0;
-    for (int i = threadIdx.x; i < N; i += blockDim.x) m = u[i] / T > m ? u[i] / T : m;
+    real m = u[threadIdx.x < N ? threadIdx.x : 0], sum = 0;
+    for (int i = threadIdx.x; i < N; i += blockDim.x) m = u[i] > m ? u[i] : m;
     m = over_block(m, true);
-    for (int i = threadIdx.x; i < N; i += blockDim.x) sum += exp(u[i] / T - m);
+    for (int i = threadIdx.x; i < N; i += blockDim.x) sum += exp((u[i] - m) / T);
     *maximum = m;
     *log_of_sum = log(over_block(sum, false));
 }
@@ -126,7 +126,7 @@ extern "C" __global__ void objective(const real* z, const real* v, const long lo
     for (int i = threadIdx.x; i < N; i += blockDim.x) {
         real gradient = 0;
         if (alpha > 0) {
-            real log_q = (z[i] / temperature - z_max) - z_log, log_p = (v[i] / temperature - v_max) - v_log;
+            real log_q = (z[i] - z_max) / temperature - z_log, log_p = (v[i] - v_max) / temperature - v_log;
             real q = exp(log_q), p = exp(log_p), d = log_p - log_q;
             real kl = d > -1 ? p * (d + expm1(-d)) : p * d + (q - p);
             loss += alpha * temperature * temperature * kl;

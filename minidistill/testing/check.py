@@ -1,0 +1,153 @@
+"""A stranger's distillation loss before the laws: its fingerprint, a verdict for each, the smallest counterexample.
+
+`python -m minidistill check FILE.py:function` prints it, assert_distillation_loss raises it in a test.
+"""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..checks import ArgumentError, check_count
+from .fingerprint import PROPER, Fingerprint, Unrecognised
+from .frameworks import Loss, Unusable
+from .laws import LAWS, Judge, Verdict, try_law
+
+EXPECTATIONS = ("kl", "ce", "batchmean", "sum", "t2", "t0", "detached")
+
+
+@dataclass(frozen=True)
+class Report:
+    """fingerprint: None if the function could not be judged; then `unusable` says why."""
+
+    name: str
+    framework: str
+    fingerprint: Fingerprint | None
+    verdicts: list[Verdict]
+    unusable: str | None = None
+
+    @property
+    def broken(self) -> list[Verdict]:
+        return [verdict for verdict in self.verdicts if verdict.broken is not None]
+
+    @property
+    def passed(self) -> bool:
+        return self.unusable is None and not self.broken
+
+    def __str__(self) -> str:
+        lines = [f"{self.name} ({self.framework})"]
+        if self.unusable is not None:
+            return "\n".join([*lines, f"cannot be judged: {self.unusable}"])
+        assert self.fingerprint is not None
+        lines += ["", *(f"  {name:16} {value}" for name, value in _described(self.fingerprint)), ""]
+        for verdict in self.verdicts:
+            word = "BROKEN" if verdict.broken else "holds" if verdict.judged else "-"
+            lines.append(f"  {word:7} {verdict.law.replace('_', ' ')}")
+        for verdict in self.broken:
+            lines += ["", f"{verdict.law.replace('_', ' ')}: {verdict.broken}"]
+            lines += [f"  at {verdict.case}"] if verdict.case is not None else []
+            lines += [f"  likely: {verdict.mistake}"] if verdict.mistake else []
+        judged = sum(verdict.judged for verdict in self.verdicts)
+        return "\n".join([*lines, "", f"{judged - len(self.broken)} of {judged} laws hold"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        laws = {}
+        for verdict in self.verdicts:
+            word = "broken" if verdict.broken else "holds" if verdict.judged else "not judged"
+            laws[verdict.law] = {"verdict": word, "what": verdict.broken, "mistake": verdict.mistake or None,
+                                 "case": str(verdict.case) if verdict.case else None}  # fmt: skip
+        return {"name": self.name, "framework": self.framework, "passed": self.passed, "unusable": self.unusable,
+                "fingerprint": self.fingerprint.as_dict() if self.fingerprint else None, "laws": laws}  # fmt: skip
+
+
+def check_distillation_loss(
+    function: Callable[..., Any], framework: str = "numpy", expect: str = "", examples: int = 60
+) -> Report:
+    """Judge function(student_logits, teacher_logits, temperature[, labels, alpha]).
+
+    framework: numpy (returns a value or (value, gradient)), torch, jax or keras. expect: what the loss is meant to be,
+    some of kl, ce, batchmean, sum, t2, t0, detached, with commas; anything else is then broken. examples: for each law.
+    """
+    expected = [word.strip() for word in expect.split(",") if word.strip()]
+    for word in expected:
+        if word not in EXPECTATIONS:
+            raise ArgumentError(f"expect must be some of {', '.join(EXPECTATIONS)}, got {word!r}")
+    loss = Loss(function, framework)
+    check_count("examples", examples)
+    try:
+        judge = Judge(loss)
+    except (Unusable, Unrecognised) as error:
+        return Report(loss.name, framework, None, [], str(error))
+    verdicts = [try_law(judge, name, examples) for name in LAWS]
+    verdicts += [_expectation(word, judge.fingerprint) for word in expected]
+    return Report(loss.name, framework, judge.fingerprint, verdicts)
+
+
+def assert_distillation_loss(
+    function: Callable[..., Any], framework: str = "numpy", expect: str = "", examples: int = 60
+) -> Report:
+    """The report of check_distillation_loss; raises AssertionError with it where a law is broken."""
+    report = check_distillation_loss(function, framework, expect, examples)
+    if not report.passed:
+        raise AssertionError(str(report))
+    return report
+
+
+def _expectation(word: str, found: Fingerprint) -> Verdict:
+    wanted: dict[str, tuple[object, object]] = {
+        "kl": (found.form, PROPER[0]),
+        "ce": (found.form, PROPER[1]),
+        "batchmean": (found.reduction, "batchmean"),
+        "sum": (found.reduction, "sum"),
+        "t2": (found.power, 2.0),
+        "t0": (found.power, 0.0),
+        "detached": (found.detached, True),
+    }
+    is_, must_be = wanted[word]
+    return Verdict(f"it_is_{word}_as_declared", None if is_ == must_be else f"it is {is_}, declared was {must_be}")
+
+
+def _described(f: Fingerprint) -> list[tuple[str, str]]:
+    lines = [
+        ("form", f.form),
+        ("reduction", f.reduction),
+        ("power of T", "none" if f.power is None else f"{f.power:g}"),
+    ]
+    if f.alpha is not None:
+        hard = "unknown" if f.hard_power is None else f"{f.hard_power:g}"
+        lines += [("alpha weighs", f"the {f.alpha} term"), ("T, hard term", hard)]
+    if f.detached is not None:
+        lines.append(("teacher", "detached" if f.detached else "takes a gradient: call it without one for the teacher"))
+    return lines
+
+
+def load_function(target: str) -> Callable[..., Any]:
+    """The function that FILE.py:name or package.module:name names."""
+    place, separator, name = target.rpartition(":")
+    if not separator or not name:
+        raise ArgumentError(f"target must be FILE.py:function or package.module:function, got {target!r}")
+    try:
+        if place.endswith(".py"):
+            if not Path(place).is_file():
+                raise ArgumentError(f"target must name a file that exists, got {place!r}")
+            spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+            assert spec is not None
+            assert spec.loader is not None
+            module = importlib.util.module_from_spec(spec)
+            sys.path.insert(0, str(Path(place).resolve().parent))
+            spec.loader.exec_module(module)
+        else:
+            sys.path.insert(0, "")
+            module = importlib.import_module(place)
+    except ArgumentError:
+        raise
+    except Exception as error:
+        raise ArgumentError(f"target {place} cannot be imported: {type(error).__name__}: {error}") from None
+    function = getattr(module, name, None)
+    if not callable(function):
+        raise ArgumentError(f"target must name a function of {place}, got {name!r}")
+    return function  # type: ignore[no-any-return]  # callable() was asked

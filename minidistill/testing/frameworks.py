@@ -1,0 +1,143 @@
+"""How a stranger's loss is called: one form for NumPy, PyTorch, JAX and Keras, values and gradients as float64 arrays.
+
+The loss is a function of (student_logits, teacher_logits, temperature), or of those and (labels, alpha). A NumPy one
+returns its value, or (value, gradient); from the frameworks autodiff takes the gradient, into student and teacher.
+"""
+
+import importlib
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..checks import ArgumentError, BackendUnavailable
+
+FRAMEWORKS = ("numpy", "torch", "jax", "keras")
+_INSTALL = {"torch": "torch", "jax": "jax", "keras": "keras and torch or jax"}
+
+
+class Unusable(Exception):
+    """The function cannot be judged on these inputs; the text says what it did."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """value; gradient (B, N) by the student's logits and teacher_gradient (B, N), None where nothing gave one."""
+
+    value: float
+    gradient: np.ndarray | None
+    teacher_gradient: np.ndarray | None = None
+
+
+class Loss:
+    """A stranger's function, called with float64 (or other) NumPy arrays z, v (B, N), T, labels y (B,) and alpha."""
+
+    def __init__(self, function: Callable[..., Any], framework: str = "numpy") -> None:
+        if not callable(function):
+            raise ArgumentError(f"function must be callable, got {type(function).__name__}")
+        if framework not in FRAMEWORKS:
+            raise ArgumentError(f"framework must be one of {', '.join(FRAMEWORKS)}, got {framework!r}")
+        self.function, self.framework = function, framework
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self.takes_labels = _parameters(function) >= 5
+        self._call = {"numpy": _call_numpy, "torch": _call_torch, "jax": _call_jax, "keras": _call_keras}[framework]
+        if framework != "numpy":
+            _import(framework)
+
+    def __call__(
+        self, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray | None = None, alpha: float = 1.0
+    ) -> Outcome:
+        """Raises Unusable for anything but a number and, if there is a gradient, an array of z's shape."""
+        rest = (y, alpha) if self.takes_labels else ()
+        try:
+            with np.errstate(all="ignore"):
+                value, gradient, teacher_gradient = self._call(self.function, z.copy(), v.copy(), T, rest)
+        except Unusable:
+            raise
+        except Exception as error:
+            raise Unusable(
+                f"it raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            ) from error
+        if np.shape(value) not in ((), (1,)):
+            raise Unusable(f"its value must be one number, got shape {np.shape(value)}")
+        if gradient is not None and np.shape(gradient) != z.shape:
+            raise Unusable(f"its gradient must have the logits' shape {z.shape}, got {np.shape(gradient)}")
+        found = [None if g is None else np.asarray(g, dtype=np.float64) for g in (gradient, teacher_gradient)]
+        return Outcome(float(np.ravel(value)[0]), *found)
+
+
+def _parameters(function: Callable[..., Any]) -> int:
+    """How many positional arguments it takes; 3 if it does not tell."""
+    try:
+        kinds = [
+            p
+            for p in inspect.signature(function).parameters.values()
+            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+        ]
+    except (TypeError, ValueError):
+        return 3
+    return len(kinds)
+
+
+def _import(framework: str) -> Any:
+    try:
+        return importlib.import_module(framework)
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"--framework {framework} needs the package {framework}, which cannot be imported ({error}): "
+            f"pip install {_INSTALL[framework]}"
+        ) from None
+
+
+def _call_numpy(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    result = function(z, v, T, *rest)
+    if isinstance(result, tuple):
+        if len(result) != 2:
+            raise Unusable(f"it must return a value or (value, gradient), got {len(result)} things")
+        return _number(result[0]), np.asarray(result[1]), None
+    return _number(result), None, None
+
+
+def _number(value: Any) -> np.ndarray:
+    array = np.asarray(value)
+    if array.dtype.kind not in "fiu":
+        raise Unusable(f"its value must be a number, got {type(value).__name__}")
+    return array
+
+
+def _call_torch(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    torch = importlib.import_module("torch")
+    student, teacher = (torch.from_numpy(a).requires_grad_() for a in (z, v))
+    if rest:
+        rest = (torch.from_numpy(np.asarray(rest[0], dtype=np.int64)), rest[1])
+    value = function(student, teacher, T, *rest)
+    if not isinstance(value, torch.Tensor):
+        raise Unusable(f"its value must be a tensor, got {type(value).__name__}")
+    if value.numel() != 1:
+        return value.detach().numpy(), None, None
+    if not value.requires_grad:
+        raise Unusable("its value does not depend on the logits by differentiable operations")
+    value.backward()
+    none_is_zero = [np.zeros(z.shape) if t.grad is None else t.grad.numpy() for t in (student, teacher)]
+    return value.detach().double().numpy(), *none_is_zero
+
+
+def _call_jax(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    jax = importlib.import_module("jax")
+    jax.config.update("jax_enable_x64", True)
+    rest = (jax.numpy.asarray(rest[0]), rest[1]) if rest else ()
+    value, gradients = jax.value_and_grad(lambda s, t: function(s, t, T, *rest), argnums=(0, 1))(
+        jax.numpy.asarray(z), jax.numpy.asarray(v)
+    )
+    return np.asarray(value), np.asarray(gradients[0]), np.asarray(gradients[1])
+
+
+def _call_keras(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+    backend = importlib.import_module("keras").backend.backend()
+    if backend == "jax":
+        return _call_jax(function, z, v, T, rest)
+    if backend == "torch":
+        return _call_torch(function, z, v, T, rest)
+    raise Unusable(f"keras must run on jax or torch here, got {backend}: set KERAS_BACKEND")

@@ -1,0 +1,188 @@
+"""The proof kit: every mistake in the museum is caught by the law meant for it, and no correct loss is accused."""
+
+import json
+import sys
+
+import museum
+import numpy as np
+import pytest
+
+import minidistill as md
+from minidistill.cli import main
+from minidistill.testing import assert_distillation_loss, check_distillation_loss
+from minidistill.testing.check import load_function
+from minidistill.testing.frameworks import Loss
+from minidistill.testing.laws import LAWS, Judge, try_law
+
+NAMES = [loss.__name__ for loss in museum.CORRECT]
+
+
+@pytest.mark.parametrize("loss", museum.CORRECT, ids=NAMES)
+def test_a_correct_loss_of_any_convention_passes(loss):
+    report = assert_distillation_loss(loss)
+    assert report.fingerprint.form == (
+        "cross-entropy(teacher, student)" if "entropy" in loss.__name__ else "KL(teacher || student)"
+    )
+
+
+@pytest.mark.parametrize(("loss", "law"), museum.MISTAKES, ids=[loss.__name__ for loss, _ in museum.MISTAKES])
+def test_each_mistake_is_caught_by_the_law_meant_for_it(loss, law):
+    verdict = try_law(Judge(Loss(loss)), law)
+    assert verdict.broken
+    assert verdict.mistake
+    assert verdict.case is not None
+
+
+def test_most_laws_have_a_mistake_of_their_own_in_the_museum():
+    assert len({law for _, law in museum.MISTAKES}) >= 0.6 * len(LAWS)
+
+
+@pytest.mark.parametrize(
+    ("loss", "form", "reduction", "power"),
+    [
+        (museum.kl_batchmean_t2, "KL(teacher || student)", "batchmean", 2),
+        (museum.kl_sum_t2, "KL(teacher || student)", "sum", 2),
+        (museum.cross_entropy_batchmean, "cross-entropy(teacher, student)", "batchmean", 0),
+        (museum.divided_by_classes, "KL(teacher || student)", "mean", 2),
+        (museum.t_once, "KL(teacher || student)", "batchmean", 1),
+        (museum.t_inverse_squared, "KL(teacher || student)", "batchmean", -2),
+        (museum.swapped, "KL(student || teacher)", "batchmean", 2),
+        (museum.temperature_on_the_student_alone, "KL, T on the student alone", "batchmean", 0),
+        (museum.no_softmax, "squared difference of the logits", "mean", 0),
+        (lambda z, v, T: 3 * museum.kl_value_alone(z, v, T), "KL(teacher || student)", "batchmean times 3", 2),
+    ],
+)
+def test_the_fingerprint_names_what_the_loss_is(loss, form, reduction, power):
+    found = check_distillation_loss(loss, examples=1).fingerprint
+    assert (found.form, found.reduction, found.power) == (form, reduction, power)
+
+
+@pytest.mark.parametrize(
+    ("loss", "weighs", "power"),
+    [
+        (museum.alpha_weighs_the_soft_term, "soft", 0),
+        (museum.alpha_weighs_the_hard_term, "hard", 0),
+        (museum.t2_on_the_hard_term, "soft", 2),
+        (lambda z, v, T, y, alpha: md.distillation(z, v, y, T, alpha), "soft", 0),
+    ],
+)
+def test_the_fingerprint_names_what_alpha_weighs_and_the_hard_terms_power_of_temperature(loss, weighs, power):
+    found = check_distillation_loss(loss, examples=1).fingerprint
+    assert (found.alpha, found.hard_power) == (weighs, power)
+
+
+def test_the_projects_own_losses_pass_with_what_they_declare():
+    assert_distillation_loss(lambda z, v, T, y, alpha: md.distillation(z, v, y, T, alpha), expect="kl,batchmean,t2")
+    assert_distillation_loss(md.kl_divergence, expect="kl,batchmean,t0")
+    assert_distillation_loss(md.soft_cross_entropy, expect="ce,batchmean,t0")
+
+
+@pytest.mark.parametrize("expect", ["ce", "sum", "t0", "detached"])
+def test_what_is_declared_and_not_so_is_broken(expect):
+    report = check_distillation_loss(museum.kl_batchmean_t2, expect=f"kl,{expect}", examples=1)
+    assert [verdict.law for verdict in report.broken] == [f"it_is_{expect}_as_declared"]
+
+
+def raises(z, v, T):
+    raise KeyError("no such thing")
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (raises, "it raised KeyError"),
+        (lambda z, v, T: z, r"its value must be one number, got shape \(4, 5\)"),
+        (lambda z, v, T: "much", "its value must be a number, got str"),
+        (lambda z, v, T: None, "its value must be a number, got NoneType"),
+        (lambda z, v, T: (1.0, np.zeros(3)), r"its gradient must have the logits' shape \(4, 5\), got \(3,\)"),
+        (lambda z, v, T: (1.0, z, z), r"it must return a value or \(value, gradient\), got 3 things"),
+        (lambda z, v, T, y, alpha: museum.kl_value_alone(z, v, T) + museum.hard(z, y)[0], "at neither alpha"),
+    ],
+)
+def test_a_function_that_cannot_be_judged_gets_a_report_that_says_so(loss, text):
+    report = check_distillation_loss(loss)
+    assert not report.passed
+    with pytest.raises(AssertionError, match=text):
+        assert_distillation_loss(loss)
+
+
+def test_a_loss_that_fails_on_some_inputs_is_reported_with_them():
+    def fragile(z, v, T):
+        if T == 20:
+            raise ValueError("too hot")
+        return museum.kl_batchmean_t2(z, v, T)
+
+    (first, *_) = check_distillation_loss(fragile).broken
+    assert "it raised ValueError: too hot" in first.broken
+    assert first.case.T == 20
+
+
+def test_a_nan_is_a_broken_law_and_not_a_crash():
+    report = check_distillation_loss(lambda z, v, T: float("nan"))
+    assert "finite_at_extreme_logits" in [verdict.law for verdict in report.broken]
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [({"framework": "caffe"}, "framework must be one of"), ({"expect": "kl,fast"}, "expect must be some of"),
+     ({"examples": 0}, "examples must be a whole number >= 1")],
+)  # fmt: skip
+def test_a_wrong_option_is_one_clear_line(options, text):
+    with pytest.raises(md.ArgumentError, match=text):
+        check_distillation_loss(museum.kl_batchmean_t2, **options)
+
+
+def test_a_missing_framework_names_the_package(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(md.BackendUnavailable, match=r"--framework torch needs the package torch.*pip install torch"):
+        check_distillation_loss(museum.kl_batchmean_t2, "torch")
+
+
+SOURCE = """
+import numpy as np
+def ls(z, T):
+    s = (z - z.max(-1, keepdims=True)) / T
+    return s - np.log(np.exp(s).sum(-1, keepdims=True))
+def good(z, v, T):
+    return T * T * (np.exp(ls(v, T)) * (ls(v, T) - ls(z, T))).sum(-1).mean()
+def bad(z, v, T):
+    return good(z, v, T) / z.shape[-1]
+number = 3
+"""
+
+
+def test_the_command_judges_a_file_and_answers_by_its_exit_code(tmp_path, capsys):
+    file, report = tmp_path / "losses.py", tmp_path / "report.json"
+    file.write_text(SOURCE)
+    assert main(["check", f"{file}:good", "--expect", "kl,batchmean,t2", "--json", str(report)]) == 0
+    assert json.loads(report.read_text())["passed"] is True
+    assert "laws hold" in capsys.readouterr().out
+    assert main(["check", f"{file}:bad", "--json", str(report)]) == 1
+    out = capsys.readouterr().out
+    for text in (
+        "reduction        mean",
+        "BROKEN  an impossible class changes nothing",
+        "  at z = [[",
+        "likely: a division by",
+    ):
+        assert text in out
+    law = json.loads(report.read_text())["laws"]["an_impossible_class_changes_nothing"]
+    assert law["verdict"] == "broken"
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [("{}", "FILE.py:function"), ("{}:none", "must name a function"), ("{}:number", "must name a function"),
+     ("/nowhere.py:f", "a file that exists"), ("no.such.module:f", "cannot be imported: ModuleNotFoundError")],
+)  # fmt: skip
+def test_a_target_that_is_no_function_is_exit_code_2(target, text, tmp_path, capsys):
+    file = tmp_path / "losses.py"
+    file.write_text(SOURCE)
+    assert main(["check", target.format(file)]) == 2
+    err = capsys.readouterr().err
+    assert text in err
+    assert "Traceback" not in err
+
+
+def test_a_function_of_a_module_is_found_by_its_name():
+    assert load_function("minidistill.losses:kl_divergence") is md.kl_divergence
