@@ -8,6 +8,7 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -127,11 +128,25 @@ def _call_torch(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tup
 def _call_jax(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
     jax = importlib.import_module("jax")
     jax.config.update("jax_enable_x64", True)
-    rest = (jax.numpy.asarray(rest[0]), rest[1]) if rest else ()
-    value, gradients = jax.value_and_grad(lambda s, t: function(s, t, T, *rest), argnums=(0, 1))(
-        jax.numpy.asarray(z), jax.numpy.asarray(v)
-    )
+    y, alpha = rest if rest else (None, None)
+    arrays = [jax.numpy.asarray(a) for a in (z, v, y) if a is not None]
+    try:
+        value, gradients = _jax_gradient(function, T, alpha, True)(*arrays)
+    except jax.errors.JAXTypeError:  # it looks at values, which only an untraced array has
+        value, gradients = _jax_gradient(function, T, alpha, False)(*arrays)
     return np.asarray(value), np.asarray(gradients[0]), np.asarray(gradients[1])
+
+
+@cache
+def _jax_gradient(function: Any, T: float, alpha: float | None, compiled: bool) -> Any:
+    """Of (z, v) or (z, v, y): value and gradients by z and v; compiled for every shape, it is not traced at each call."""
+    jax = importlib.import_module("jax")
+
+    def call(z: Any, v: Any, *y: Any) -> Any:
+        return function(z, v, T, *y, *([] if alpha is None else [alpha]))
+
+    gradient = jax.value_and_grad(call, argnums=(0, 1))
+    return jax.jit(gradient) if compiled else gradient
 
 
 def _call_keras(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:

@@ -23,7 +23,11 @@ except ImportError:
 
 
 class Broken(Exception):
-    """A law does not hold; the text says by how much."""
+    """A law does not hold; the text says by how much. mistake: the likely one, if it is not the law's own."""
+
+    def __init__(self, text: str, mistake: str = "") -> None:
+        super().__init__(text)
+        self.mistake = mistake
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,8 @@ class Judge:
 
     def require_equal(self, a: float, b: float, case: Case, what: str) -> None:
         if not self.close(a, b, case):
-            raise Broken(f"{what}: {a:.10g} became {b:.10g}")
+            nan = "0 log 0: a probability underflows to 0, and its logarithm is taken" if np.isnan([a, b]).any() else ""
+            raise Broken(f"{what}: {a:.10g} became {b:.10g}", nan)
 
 
 class Law(Protocol):
@@ -341,7 +346,7 @@ def try_law(judge: Judge, name: str, examples: int = 60) -> Verdict:
     check, mistake, needs = LAWS[name]
     if (needs == "gradient" and not judge.has_gradient) or (needs == "labels" and not judge.loss.takes_labels):
         return Verdict(name, judged=False)
-    smallest: list[tuple[str, Case]] = []
+    smallest: list[Verdict] = []
 
     @hypothesis.settings(
         max_examples=examples,
@@ -357,14 +362,14 @@ def try_law(judge: Judge, name: str, examples: int = 60) -> Verdict:
         try:
             check(judge, case)
         except (Broken, Unusable) as error:
-            smallest[:] = [(str(error), case)]
+            likely = (error.mistake if isinstance(error, Broken) else "") or mistake
+            smallest[:] = [Verdict(name, str(error), case, likely)]
             raise Broken(str(error)) from None
 
     try:
         search()
     except Broken:
-        text, case = smallest[0]
-        return Verdict(name, text, case, mistake)
+        return smallest[0]
     return Verdict(name)
 
 
