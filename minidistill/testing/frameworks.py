@@ -139,7 +139,7 @@ def _call_jax(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple
 
 @cache
 def _jax_gradient(function: Any, T: float, alpha: float | None, compiled: bool) -> Any:
-    """Of (z, v) or (z, v, y): value and gradients by z and v; compiled for every shape, it is not traced at each call."""
+    """Of (z, v) or (z, v, y): value and gradients by z and v, compiled for each shape: tracing every call is slow."""
     jax = importlib.import_module("jax")
 
     def call(z: Any, v: Any, *y: Any) -> Any:
