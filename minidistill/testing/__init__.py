@@ -2,5 +2,14 @@
 
 from .check import Report, assert_distillation_loss, check_distillation_loss
 from .fingerprint import Fingerprint
+from .gradients import GradientCheck, WrongGradient, check_gradient
 
-__all__ = ["Fingerprint", "Report", "assert_distillation_loss", "check_distillation_loss"]
+__all__ = [
+    "Fingerprint",
+    "GradientCheck",
+    "Report",
+    "WrongGradient",
+    "assert_distillation_loss",
+    "check_distillation_loss",
+    "check_gradient",
+]
