@@ -85,6 +85,25 @@ def epoch(record: dict[str, Any]) -> str:
     return f"An epoch of distillation with its evaluation takes {r['seconds']['minidistill']:.2f} s: {ratios}."
 
 
+def verdicts(record: dict[str, Any]) -> str:
+    """A row for each library: what its loss is, and the laws it breaks, each with its smallest counterexample below."""
+    rows = ["| loss | version | it computes | broken laws |", "|---|---|---|---|"]
+    below = []
+    for one in record["verdicts"]:
+        f, broken = one["fingerprint"], {name: v for name, v in one["laws"].items() if v["verdict"] == "broken"}
+        what = (
+            f"{f['form'].replace('||', '‖')}, {f['reduction']}, T to the {f['power'] + 0.0:g}"
+            if f["power"] is not None
+            else f["form"]
+        )
+        laws = "; ".join(name.replace("_", " ") for name in broken) or "none"
+        rows.append(f"| `{one['name']}` | {one['distribution']} {one['version']} | {what} | {laws} |")
+        below += [
+            f"- `{one['name']}`, {name.replace('_', ' ')}: {v['what']}, at `{v['case']}`" for name, v in broken.items()
+        ]
+    return "\n".join([*rows, "", *below, "", f"Python {record['python']}, {record['date']}."])
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "headline_default": example("01_headline"),
     "headline_full": example("01_headline"),
@@ -96,6 +115,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "soft_targets": example("07_what_soft_targets_know"),
     "controls": example("08_controls"),
     "validation": example("validate"),
+    "verdicts": verdicts,
     "step": step,
     "step_line": step_line,
     "epoch": epoch,
@@ -119,7 +139,12 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a table is stale")
     arguments = parser.parse_args()
     stale = []
-    for path in (ROOT / "README.md", ROOT / "docs" / "performance.md", ROOT / "docs" / "reproduction.md"):
+    for path in (
+        ROOT / "README.md",
+        ROOT / "docs" / "performance.md",
+        ROOT / "docs" / "reproduction.md",
+        ROOT / "docs" / "verdicts.md",
+    ):
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         if (new := rewritten(old)) != old:
             stale.append(path.name)

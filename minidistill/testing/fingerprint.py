@@ -135,7 +135,7 @@ def fingerprint(loss: Loss) -> Fingerprint:
     base, twice_B, twice_N, at_2, at_4 = factors
     in_B, in_N = np.log2(abs(twice_B / base)), np.log2(abs(twice_N / base))
     powers = np.log2(abs(at_2 / base)), np.log2(abs(at_4 / at_2))
-    power = round(float(powers[0]), 2) if abs(powers[0] - powers[1]) < 0.01 else None
+    power = round(float(powers[0]), 2) + 0.0 if abs(powers[0] - powers[1]) < 0.01 else None
     return Fingerprint(form, _reduction(base, in_B, in_N), power, weighs, hard_power, detached)
 
 
