@@ -56,13 +56,15 @@ def experiment(
         name, value = ("--rate", factor) if arguments.teachers >= 1 else ("--teachers", arguments.teachers)
         raise md.ArgumentError(f"{name} must be > 0, got {value}")
     train = train.subset(slice(QUICK_ROWS)) if kind == "quick" else train
+    if arguments.save_logits and not (arguments.train_teacher or arguments.full):
+        raise md.ArgumentError("--save-logits needs a teacher that is trained now: --train-teacher or --full")
     live = arguments.train_teacher or arguments.full or arguments.data or arguments.hidden != 1600
     recipe = TEACHER[kind].with_hidden(arguments.hidden).scaled(factor)
     numbers = range(arguments.teachers if arguments.full else 1) if live else ()
     teachers = [store.train(recipe, train, m, f"teacher, seed {m}") for m in numbers]
     clean = [store.transfer([t], train) for t in teachers] or [soft_targets(arguments, store, train, kind)]
     if arguments.save_logits:
-        save_logits(arguments.save_logits, clean[0], teachers, test, kind)
+        save_logits(arguments.save_logits, clean[0], teachers[0], asdict(recipe), test, kind)
 
     arms: dict[str, list[md.Network]] = {"teacher": teachers} if teachers else {}
     arms["baseline"] = store.train_each(PLAIN[kind].scaled(factor), train, seeds, "hard labels")
@@ -77,7 +79,11 @@ def experiment(
         vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
         counts["ensemble"] = [int((vote.argmax(axis=-1) != test.labels).sum())]
     results: dict[str, Any] = record(arguments, store.seconds)
-    results["recipes"] = {"teacher": asdict(recipe), "baseline": asdict(PLAIN[kind]), "student": asdict(SOFT[kind])}
+    results["recipes"] = {
+        "teacher": asdict(recipe) if teachers else embedded_teacher()["recipe"],
+        **{name: asdict(r[kind].scaled(factor)) for name, r in (("baseline", PLAIN), ("student", SOFT))},
+        **({"jittered": asdict(JITTERED[kind].scaled(factor))} if arguments.full else {}),
+    }
     networks = {name: arm[0] for name, arm in arms.items()}
     if not teachers:
         counts["teacher"] = [embedded_teacher()["test_errors"]]
@@ -134,11 +140,13 @@ def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     figure.set_size_inches(7, 1 + 0.6 * len(present))
 
 
-def save_logits(path: Path, clean: md.TransferSet, teachers: list[md.Network], test: md.Dataset, kind: str) -> None:
+def save_logits(
+    path: Path, clean: md.TransferSet, teacher: md.Network, recipe: dict[str, Any], test: md.Dataset, kind: str
+) -> None:
     """What the package embeds: the first teacher's logits on the training images, and where they are from."""
     np.save(path, clean.backend.to_host(clean.unmoved).astype(np.float16))
-    about = {"preset": kind, "seed": 0, "recipe": asdict(TEACHER[kind]), "commit": commit(),
-             "test_errors": md.errors(teachers[0], test)}  # fmt: skip
+    about = {"preset": kind, "seed": 0, "recipe": recipe, "commit": commit(),
+             "test_errors": md.errors(teacher, test)}  # fmt: skip
     path.with_name("teacher.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
 
 

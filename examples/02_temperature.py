@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import QUICK_ROWS, SOFT, Store, soft_targets
+from recipes import QUICK_ROWS, SOFT, Store, soft_targets, suited
 
 import minidistill as md
 
@@ -32,7 +32,7 @@ def main() -> None:
         recipe = replace(
             SOFT[kind].with_hidden(width), epochs=EPOCHS[kind], learning_rate=RATE[kind], temperature=every_T
         )
-        students = store.train(recipe, transfer, seeds, f"{len(seeds)} students of width {width}")
+        students = store.train(suited(recipe, arguments), transfer, seeds, f"{len(seeds)} students of width {width}")
         counts = np.reshape(md.errors(students, test), (len(TEMPERATURES), -1))
         errors[str(width)] = {f"{T:g}": row.tolist() for T, row in zip(TEMPERATURES, counts, strict=True)}
     results = record(arguments, store.seconds) | {"errors": errors}
@@ -41,7 +41,7 @@ def main() -> None:
 
 def report(results: dict[str, Any]) -> str:
     """A row for each width, a column for each temperature; and the best temperature of each."""
-    rows: list[list[object]] = [["test errors, units", *(f"T = {T:g}" for T in TEMPERATURES), "best T"]]
+    rows: list[list[object]] = [["test errors, units", *(f"T = {T:g}" for T in TEMPERATURES), "best T (test)"]]
     for width, by_T in results["errors"].items():
         best = min(by_T, key=lambda T: statistics.mean(by_T[T]))
         rows.append([f"2 x {width}", *map(mean_and_spread, by_T.values()), best])

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import PLAIN, QUICK_ROWS, SOFT, Store, soft_targets
+from recipes import PLAIN, QUICK_ROWS, SOFT, Store, soft_targets, suited
 
 import minidistill as md
 
@@ -29,7 +29,7 @@ def main() -> None:
         part = transfer.subset(slice(round(share * len(transfer))))
         row: dict[str, Any] = {"images": len(part)}
         for name, recipe in (("hard", PLAIN[kind]), ("soft", SOFT[kind].scaled(CAUTION))):
-            recipe = replace(recipe, epochs=round(EPOCHS[kind] / share**0.5))
+            recipe = replace(suited(recipe, arguments), epochs=round(EPOCHS[kind] / share**0.5))
             students = store.train_each(
                 recipe, part, range(arguments.seeds), f"{name} targets, {share:.0%} of the data"
             )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import QUICK_ROWS, SOFT, Store, soft_targets
+from recipes import QUICK_ROWS, SOFT, Store, soft_targets, suited
 
 import minidistill as md
 
@@ -25,6 +25,8 @@ def main() -> None:
     train, test = start(arguments)
     kind, store = preset(arguments), Store(arguments.runs)
     transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
+    if transfer.classes != 10:
+        raise md.ArgumentError(f"--data must hold the ten digits, or ten other classes, got {transfer.classes}")
     labels, test_labels = (data.backend.to_host(data.labels) for data in (transfer, test))
     found: dict[str, Any] = {}
     for name, kept in (SETS if kind == "quick" else SETS | EACH).items():
@@ -32,7 +34,7 @@ def main() -> None:
         unseen = [d for d in range(transfer.classes) if d not in kept]
         by_way: dict[str, Any] = {}
         for student in store.train_each(
-            SOFT[kind].scaled(CAUTION), part, range(arguments.seeds), f"transfer set: {name}"
+            suited(SOFT[kind].scaled(CAUTION), arguments), part, range(arguments.seeds), f"transfer set: {name}"
         ):
             z, z_train = (test.backend.to_host(student.predict(data.inputs)) for data in (test, transfer))
             ways = {"as trained": np.zeros(transfer.classes), "prior": bias_by_prior(z_train, unseen),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import BRIGHTER, MEMBER, QUICK_ROWS, SOFT, Store
+from recipes import MEMBER, QUICK_ROWS, SOFT, Store, suited
 
 import minidistill as md
 from minidistill.measure import prediction_cost
@@ -23,9 +23,8 @@ def main() -> None:
     train, test = start(arguments)
     kind, store, xp = preset(arguments), Store(arguments.runs), train.backend.xp
     train = train.subset(slice(QUICK_ROWS)) if kind == "quick" else train
-    factor = BRIGHTER if arguments.data else 1.0
-    member = replace(MEMBER, epochs=2 if kind == "quick" else MEMBER.epochs).scaled(factor)
-    recipe = replace(SOFT[kind], epochs=EPOCHS[kind]).scaled(factor)
+    member = replace(suited(MEMBER, arguments), epochs=2 if kind == "quick" else MEMBER.epochs)
+    recipe = replace(suited(SOFT[kind], arguments), epochs=EPOCHS[kind])
     teachers = store.train_each(member, train, range(max(MEMBERS[kind])), "ensemble")
     on_train, on_test = (xp.stack([t.predict(data.inputs) for t in teachers]) for data in (train, test))  # (M, N, 10)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from common import finish, footer, parser, preset, record, run, start, table
-from recipes import PLAIN, QUICK_ROWS, Store, soft_targets
+from recipes import PLAIN, QUICK_ROWS, Store, soft_targets, suited
 
 import minidistill as md
 from minidistill.losses import logit_matching_gradient
@@ -23,7 +23,7 @@ def main() -> None:
     train, _ = start(arguments)
     kind, store = preset(arguments), Store(arguments.runs)
     transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)), kind)
-    student = store.train(replace(PLAIN[kind], epochs=1), transfer, 0, "an epoch of hard labels")
+    student = store.train(replace(suited(PLAIN[kind], arguments), epochs=1), transfer, 0, "an epoch of hard labels")
     to_host = train.backend.to_host
     z = to_host(student.predict(transfer.inputs[:ROWS])).astype(np.float64)
     v, y = to_host(transfer.unmoved[:ROWS]).astype(np.float64), to_host(transfer.labels[:ROWS])

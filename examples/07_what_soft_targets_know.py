@@ -25,6 +25,8 @@ def main() -> None:
     found = []
     for digit, other in PAIRS:
         right = np.flatnonzero((labels == digit) & (v.argmax(axis=-1) == digit))
+        if not len(right) or max(digit, other) >= transfer.classes:
+            raise md.ArgumentError(f"--data must hold images of class {digit} that the teacher gets right, got none")
         near = right[np.argmax(v[right, other] - v[right, digit])]  # the most like `other` that is still the digit
         p = [md.softmax(v[near : near + 1], T)[0] for T in TEMPERATURES]
         found.append({"digit": digit, "like": other, "index": int(near), "p": np.round(p, 6).tolist(),

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import PLAIN, QUICK_ROWS, SOFT, Recipe, Store, soft_targets
+from recipes import PLAIN, QUICK_ROWS, SOFT, Recipe, Store, soft_targets, suited
 
 import minidistill as md
 
@@ -23,7 +23,7 @@ def main() -> None:
     train, test = start(arguments)
     kind, store = preset(arguments), Store(arguments.runs)
     transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
-    hard, soft = (replace(recipe[kind], epochs=EPOCHS[kind]) for recipe in (PLAIN, SOFT))
+    hard, soft = (replace(suited(recipe[kind], arguments), epochs=EPOCHS[kind]) for recipe in (PLAIN, SOFT))
     to_host = train.backend.to_host
     v, y, T = to_host(transfer.unmoved).astype(np.float64), to_host(transfer.labels), float(soft.temperature)
     arms: dict[str, tuple[Recipe, Any]] = {

@@ -27,7 +27,11 @@ def parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
     length.add_argument("--quick", action="store_true", help="a look in seconds; its numbers mean little")
     length.add_argument("--full", action="store_true", help="train far longer, towards the quality of the paper")
     options.add_argument(
-        "--runs", type=Path, default=Path("runs"), metavar="DIR", help="keep each finished training there, or find it"
+        "--runs",
+        type=Path,
+        default=Path("runs"),
+        metavar="DIR",
+        help="finished trainings are kept and found there; use another after changing the code",
     )
     options.add_argument("--data", type=Path, metavar="DIR", help="folder with four IDX files instead of MNIST")
     options.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
@@ -51,8 +55,12 @@ def start(arguments: argparse.Namespace) -> tuple[md.Dataset, md.Dataset]:
         endings = pyplot().figure().canvas.get_supported_filetypes()
         if arguments.figure.suffix.removeprefix(".") not in endings:
             raise md.ArgumentError(f"--figure must end in .png, .svg or .pdf, got {str(arguments.figure)!r}")
-    if arguments.runs.exists() and not arguments.runs.is_dir():
-        raise md.ArgumentError(f"--runs must be a folder, got {str(arguments.runs)!r}")
+    try:
+        arguments.runs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise md.ArgumentError(
+            f"--runs must be a folder that can be made, got {str(arguments.runs)!r}: {error}"
+        ) from None
     if arguments.backend:
         md.set_backend(arguments.backend)
     return md.load_images(arguments.data) if arguments.data else md.mnist()
@@ -103,7 +111,8 @@ def commit() -> str | None:
 def footer(results: dict[str, Any]) -> str:
     """The last line of every report."""
     where = f"{results['backend']} on {results['device']}"
-    return f"preset {results['preset']}, {where}, trainings of {results['seconds']:.0f} s"
+    seeds = f"{results['seeds']} seed{'s' if results['seeds'] > 1 else ''}"
+    return f"preset {results['preset']}, {seeds}, {where}, trainings of {results['seconds']:.0f} s"
 
 
 def finish(arguments: argparse.Namespace, results: dict[str, Any], report: str, draw: Callable[..., None]) -> None:

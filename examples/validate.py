@@ -1,6 +1,6 @@
 """The validation sweeps behind recipes.py: trained on the first 50,000 training images, judged on the last 10,000.
 
-The test set is not read. What these errors chose is marked; docs/results/validation.json keeps them.
+The test set is not read. docs/results/validation.json keeps the errors.
 """
 
 from dataclasses import asdict, replace
@@ -28,6 +28,8 @@ def main() -> None:
     arguments = options.parse_args()
     train, _ = start(arguments)
     kind, store = preset(arguments), Store(arguments.runs)
+    if len(train) != 60_000:
+        raise md.ArgumentError(f"--data must hold 60,000 training images, got {len(train):,}")
     size = 5_000 if kind == "quick" else 50_000
     part, held_out = train.subset(slice(size)), train.subset(slice(50_000, None))
     teacher_recipe = replace(TEACHER[kind], epochs=EPOCHS[kind])

@@ -55,7 +55,7 @@ def test_every_example_ends_with_its_table_its_json_and_its_figure(script: str, 
     options = ["--quick", "--seeds", "1", "--json", str(results), "--figure", str(figure), "--runs", str(tmp_path)]
     done = call(f"examples/{script}", *options)
     assert done.returncode == 0, done.stderr
-    assert "preset quick, numpy on CPU" in done.stdout
+    assert "preset quick, 1 seed, numpy on CPU" in done.stdout
     r = json.loads(results.read_text())
     assert {"preset", "seeds", "backend", "device", "versions", "commit", "date", "seconds"} < set(r)
     assert figure.read_bytes().startswith(b"\x89PNG")
@@ -159,8 +159,9 @@ def test_the_controls_share_with_the_teacher_what_they_say_and_nothing_else() ->
         (["--data", "/nowhere"], "data folder must exist, got '/nowhere'"),
         (["--seeds", "0"], "--seeds must be >= 1 and <= 1000, got 0"),
         (["--rate", "0"], "--rate must be > 0, got 0.0"),
+        (["--save-logits", "logits.npy"], "--save-logits needs a teacher that is trained now"),
         (["--teachers", "0"], "--teachers must be > 0, got 0"),
-        (["--runs", "pyproject.toml"], "--runs must be a folder, got 'pyproject.toml'"),
+        (["--runs", "pyproject.toml"], "--runs must be a folder that can be made, got 'pyproject.toml'"),
         (["--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
         (["--hidden", "7"], "argument --hidden: invalid choice: "),
         (["--backend", "torch"], "argument --backend: invalid choice: 'torch'"),
