@@ -2,7 +2,7 @@
 
 Rates and dropout were chosen on the first 50,000 training images, by the errors on the last 10,000, in single runs: the
 teachers' of 40 epochs are in docs/results/validation.json (examples/validate.py), the others are told in
-docs/reproduction.md. The lengths are what the time allowed. The test set chose nothing.
+docs/reproduction.md. The lengths are a budget of two hours on two cores. The test set chose nothing.
 """
 
 import argparse
