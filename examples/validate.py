@@ -1,70 +1,88 @@
 """The validation sweeps behind recipes.py: trained on the first 50,000 training images, judged on the last 10,000.
 
-The test set is not read. docs/results/validation.json keeps the errors.
+The test set is not read. docs/results/validation*.json keep the errors, a file for each call.
 """
 
+import argparse
 from dataclasses import asdict, replace
 from typing import Any
 
-from common import finish, footer, parser, preset, record, run, start, table
-from recipes import PLAIN, SOFT, TEACHER, Store
+from common import finish, footer, parser, record, run, start, table
+from recipes import PLAIN, SOFT, TEACHER, Recipe, Store
 
 import minidistill as md
 
-EPOCHS = {"quick": 1, "default": 40, "full": 40}  # of a teacher
-VARIANTS: dict[str, list[dict[str, Any]]] = {
-    "teacher": [
-        {"input_dropout": i, "dropout": d, "learning_rate": 0.3}
-        for i, d in ((0.0, 0.2), (0.0, 0.35), (0.1, 0.35), (0.1, 0.5))
-    ],
-    "plain": [{"learning_rate": rate} for rate in (0.05, 0.1, 0.2, 0.3)],
-    "soft": [{"temperature": T, "learning_rate": rate} for T in (4.0, 20.0) for rate in (0.05, 0.1)],
+SHORT, HARD, TAUGHT = replace(TEACHER["default"], epochs=40), PLAIN["default"], SOFT["default"]
+SWEEPS: dict[str, list[Recipe]] = {  # what stands in a recipe beside these is the same throughout a sweep
+    "teacher": [replace(SHORT, input_dropout=i, dropout=d) for i, d in ((0, 0.2), (0, 0.35), (0.1, 0.35), (0.1, 0.5))],
+    "longer": [replace(TEACHER["full"], dropout=d) for d in (0.25, 0.4)],
+    "hard": [replace(HARD, learning_rate=rate) for rate in (0.05, 0.1, 0.2, 0.3)],
+    "soft": [replace(TAUGHT, temperature=T, learning_rate=r) for T in (4.0, 20.0) for r in (0.02, 0.05, 0.1)],
 }
+DIFFER = {"teacher": ("input_dropout", "dropout"), "longer": ("dropout",), "hard": ("learning_rate",),
+          "soft": ("temperature", "learning_rate")}  # fmt: skip
 
 
 def main() -> None:
     options = parser(__doc__, seeds=1)
-    options.add_argument("--only", choices=list(VARIANTS), help="one of the sweeps")
+    options.add_argument("--only", choices=list(SWEEPS), nargs="+", default=list(SWEEPS), help="some of the sweeps")
     arguments = options.parse_args()
     train, _ = start(arguments)
-    kind, store = preset(arguments), Store(arguments.runs)
+    store = Store(arguments.runs)
     if len(train) != 60_000:
         raise md.ArgumentError(f"--data must hold 60,000 training images, got {len(train):,}")
-    size = 5_000 if kind == "quick" else 50_000
-    part, held_out = train.subset(slice(size)), train.subset(slice(50_000, None))
-    teacher_recipe = replace(TEACHER[kind], epochs=EPOCHS[kind])
-    sweeps = []
-    for name in [arguments.only] if arguments.only else VARIANTS:
-        base = {"teacher": teacher_recipe, "plain": PLAIN[kind], "soft": SOFT[kind]}[name]
-        data = part
-        if name == "soft":
-            data = store.transfer([store.train(teacher_recipe, part, 0, "validation, teacher")], part)
-        for variant in VARIANTS[name]:
-            recipe = replace(base, **variant)
-            networks = store.train_each(recipe, data, range(arguments.seeds), f"validation, {name}, {variant}")
-            errors = [md.errors(network, held_out) for network in networks]
-            sweeps.append({"of": name, "variant": variant, "recipe": asdict(recipe), "errors": errors})
-    results = record(arguments, store.seconds) | {"sweeps": sweeps}
+    part, held_out = train.subset(slice(5_000 if arguments.quick else 50_000)), train.subset(slice(50_000, None))
+    found: list[dict[str, Any]] = []
+    for name in arguments.only:
+        for teacher in SWEEPS["longer"] if name == "soft" else [None]:
+            data = part
+            if teacher is not None:
+                trained = store.train(shortened(arguments, teacher), part, 0, "validation, longer, seed 0")
+                data = store.transfer([trained], part)
+            for recipe in (shortened(arguments, recipe) for recipe in SWEEPS[name]):
+                titles = [(seed, f"validation, {name}, seed {seed}") for seed in range(arguments.seeds)]
+                errors = [judged(store, recipe, data, held_out, seed, title) for seed, title in titles]
+                about = {"of": name, "teacher": None if teacher is None else asdict(teacher), "recipe": asdict(recipe)}
+                found.append(about | {"errors": errors})
+    results = record(arguments, store.seconds) | {"sweeps": found}
     finish(arguments, results, report(results), draw)
 
 
+def shortened(arguments: argparse.Namespace, recipe: Recipe) -> Recipe:
+    return replace(recipe, epochs=1) if arguments.quick else recipe
+
+
+def judged(store: Store, recipe: Recipe, data: md.Dataset, held_out: md.Dataset, seed: int, title: str) -> int | None:
+    """Errors on the held-out images; None if the training diverged."""
+    try:
+        return md.errors(store.train(recipe, data, seed, title), held_out)  # type: ignore[return-value]  # one network
+    except md.Diverged:
+        return None
+
+
+def described(one: dict[str, Any]) -> str:
+    """What the recipes of its sweep differ in."""
+    words = [f"{name.replace('_', ' ')} {one['recipe'][name]:g}" for name in DIFFER[one["of"]]]
+    return ", ".join(words + ([f"teacher's dropout {one['teacher']['dropout']:g}"] if one["teacher"] else []))
+
+
 def report(results: dict[str, Any]) -> str:
-    """A row for each variant."""
+    """A row for each recipe."""
     rows: list[list[object]] = [["of", "variant", "epochs", "validation errors"]]
     for one in results["sweeps"]:
-        variant = ", ".join(f"{name} {value:g}" for name, value in one["variant"].items())
-        rows.append([one["of"], variant, one["recipe"]["epochs"], " ".join(map(str, one["errors"]))])
+        errors = " ".join("diverged" if count is None else str(count) for count in one["errors"])
+        rows.append([one["of"], described(one), one["recipe"]["epochs"], errors])
     return f"\n{table(rows)}\n\n{footer(results)}"
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """A dot for each training."""
+    """A dot for each training that came to its end."""
     for row, one in enumerate(results["sweeps"]):
-        axes.plot(one["errors"], [row] * len(one["errors"]), "o")
-    axes.set_yticks(
-        range(len(results["sweeps"])), [f"{one['of']} {list(one['variant'].values())}" for one in results["sweeps"]]
-    )
+        errors = [count for count in one["errors"] if count is not None]
+        axes.plot(errors, [row] * len(errors), "o")
+    axes.set_yticks(range(len(results["sweeps"])), [f"{one['of']}, {described(one)}" for one in results["sweeps"]])
     axes.set(xlabel="validation errors")
+    figure.set_size_inches(8, 1 + 0.25 * len(results["sweeps"]))
 
 
 if __name__ == "__main__":

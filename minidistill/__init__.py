@@ -5,7 +5,20 @@ from .checks import ArgumentError, BackendUnavailable, DataError, Diverged, Mini
 from .datasets import Dataset, TransferSet, load_images, mnist, mnist_transfer
 from .ensemble import arithmetic_mean, geometric_mean
 from .layers import Dense, Dropout, Hidden, ReLU
-from .losses import cross_entropy, distillation, kl_divergence, soft_cross_entropy
+from .losses import (
+    cross_entropy,
+    decoupled,
+    dist,
+    distillation,
+    jensen_shannon,
+    kl_divergence,
+    label_smoothing,
+    logit_matching,
+    normalised,
+    reverse_kl,
+    soft_cross_entropy,
+    standardised,
+)
 from .network import Network
 from .optim import SGD, constant, cosine, linear, steps
 from .softmax import log_softmax, softmax
@@ -35,19 +48,27 @@ __all__ = [
     "constant",
     "cosine",
     "cross_entropy",
+    "decoupled",
+    "dist",
     "distillation",
     "errors",
     "fit",
     "geometric_mean",
     "get_backend",
+    "jensen_shannon",
     "kl_divergence",
+    "label_smoothing",
     "linear",
     "load_images",
     "log_softmax",
+    "logit_matching",
     "mnist",
     "mnist_transfer",
+    "normalised",
+    "reverse_kl",
     "set_backend",
     "soft_cross_entropy",
     "softmax",
+    "standardised",
     "steps",
 ]

@@ -77,6 +77,21 @@ def check_same_shape(name_a: str, a: Array, name_b: str, b: Array) -> None:
         raise ArgumentError(f"{name_b} must have the shape of {name_a}, {a.shape}, got {b.shape}")
 
 
+def check_batch(name: str, value: Any) -> Array:
+    """Logits with a batch axis, (..., B, N)."""
+    z = check_logits(name, value)
+    if z.ndim < 2:
+        raise ArgumentError(f"{name} must have shape (..., batch, classes), got {z.shape}")
+    return z
+
+
+def check_pair(z: Any, v: Any, T: Any) -> tuple[Array, Array, Any]:
+    """Student logits z and teacher logits v of one shape (..., B, N), and a temperature."""
+    z, v = check_batch("z", z), check_batch("v", v)
+    check_same_shape("z", z, "v", v)
+    return z, v, check_temperature(T)
+
+
 def check_labels(name: str, value: Any, classes: int, shape: tuple[int, ...] | None = None) -> Array:
     """Integer labels in [0, classes), of the given shape."""
     try:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .batches import Batches
+from .batches import Batch, Batches
 from .checks import ArgumentError, Array, Diverged, check_count, check_number
 from .datasets import Dataset, TransferSet
 from .network import BLOCK, Network
@@ -34,6 +34,9 @@ class Objective:
         check_number("alpha", self.alpha, at_least=0, at_most=1)
 
 
+LossFunction = Callable[[Array, Array | None, Array | None], tuple[Array, Array]]  # (z, v, y) -> (value, dz)
+
+
 @dataclass
 class History:
     """What happened, an entry for each epoch. loss and errors hold a number for each replica (one for one network)."""
@@ -47,7 +50,7 @@ class History:
 def fit(
     network: Network,
     data: Dataset,
-    objective: Objective,
+    objective: Objective | LossFunction,
     optimizer: SGD,
     *,
     epochs: int,
@@ -60,21 +63,24 @@ def fit(
 ) -> History:
     """Train the network in place and return the history.
 
+    objective: Eq. 7, or a function of a batch's (z, v, y) to (value, dz), such as a loss of minidistill.losses with its
+    other arguments filled in; v (..., B, N) is None without a teacher's logits, y (..., B) without labels.
     jitter: every image of every epoch is moved by up to this many pixels. validation: a set to count errors on after
     each epoch. progress: a bar if tqdm is installed, else a line an epoch; False for silence. after_epoch(epoch) is
     called when an epoch's work is done. Raises ArgumentError if the parts do not fit, Diverged if the loss explodes.
     """
     epochs = check_count("epochs", epochs)
     _check_fit(network, data, objective)
-    batches = Batches(network, data, batch_size, jitter, soft=objective.alpha > 0)
+    batches = Batches(
+        network, data, batch_size, jitter, soft=not isinstance(objective, Objective) or objective.alpha > 0
+    )
     if optimizer.network is not network:
         network.gradients.fill(0)  # what an earlier training left there is not this one's momentum
-    T = _temperature(network, objective)
+    compute, chance = _compute(network, objective)
     xp, backend = network.xp, network.backend
     dz: Array | None = None
     losses = xp.empty((len(batches), *network.lead), dtype=network.dtype)
     rates = [0.0] * len(batches)
-    chance = np.log(network.n_out) * (objective.alpha * np.ravel(objective.temperature) ** 2 + 1 - objective.alpha)
     worst: np.ndarray | None = None  # (replicas,)
     history, start, total = History(), time.perf_counter(), epochs * len(batches)
     with Progress(title, total, progress) as bar, np.errstate(all="ignore"):  # overflow is found in the losses below
@@ -85,7 +91,7 @@ def fit(
                 z = network.forward(batch.x, step=first + i)
                 if dz is None or dz.shape != z.shape:
                     dz = xp.empty_like(z)
-                backend.objective(z, batch.v, batch.y, T, objective.alpha, rates[i], losses[i, ...], dz)
+                compute(z, batch, rates[i], losses[i, ...], dz)
                 network.backward(dz, optimizer.carry)
                 optimizer.step(network)
                 bar.advance()
@@ -131,13 +137,40 @@ def errors(network: Network, data: Dataset) -> int | list[int]:
     return counts
 
 
-def _check_fit(network: Network, data: Dataset, objective: Objective) -> None:
+def _compute(
+    network: Network, objective: Objective | LossFunction
+) -> tuple[Callable[[Array, Batch, float, Array, Array], None], Any]:
+    """What writes a batch's loss, and a rate times its gradient, into `loss` and `dz`; and the loss of chance."""
+    backend, xp = network.backend, network.xp
+    if isinstance(objective, Objective):
+        T, alpha = _temperature(network, objective), objective.alpha
+        chance = np.log(network.n_out) * (alpha * np.ravel(objective.temperature) ** 2 + 1 - alpha)
+
+        def eq7(z: Array, batch: Batch, rate: float, loss: Array, dz: Array) -> None:
+            backend.objective(z, batch.v, batch.y, T, alpha, rate, loss, dz)
+
+        return eq7, chance
+
+    def own(z: Array, batch: Batch, rate: float, loss: Array, dz: Array) -> None:
+        if not bool(xp.isfinite(z).all()):  # the losses refuse such logits as an argument, and would wait as well
+            raise Diverged(f"training diverged, learning rate {rate:g}: a logit is not finite; try a lower one")
+        loss[...], gradient = objective(z, batch.v, batch.y)
+        xp.multiply(gradient, rate, out=dz)
+
+    return own, np.log(network.n_out)
+
+
+def _check_fit(network: Network, data: Dataset, objective: Objective | LossFunction) -> None:
     if isinstance(data, TransferSet) and data.classes != network.n_out:
         raise ArgumentError(
             f"network must give a logit for each of the teacher's {data.classes} classes, got {network.n_out}"
         )
     if data.classes > network.n_out:
         raise ArgumentError(f"labels must lie in 0..{network.n_out - 1}, the network's classes, got {data.classes - 1}")
+    if not isinstance(objective, Objective):
+        if not callable(objective):
+            raise ArgumentError(f"objective must be an Objective or a function of (z, v, y), got {objective!r}")
+        return
     if objective.alpha > 0 and not isinstance(data, TransferSet):
         raise ArgumentError(
             f"alpha must be 0 without a teacher's logits, got {objective.alpha}: train on a TransferSet"

@@ -18,6 +18,8 @@ from minidistill import (
     TransferSet,
     constant,
     cosine,
+    cross_entropy,
+    distillation,
     errors,
     fit,
 )
@@ -233,3 +235,28 @@ def test_a_temperature_that_is_not_positive_and_finite_is_refused(temperature: o
 def test_an_alpha_outside_0_to_1_is_refused(alpha: float) -> None:
     with pytest.raises(ArgumentError, match="alpha must be a finite number >= 0 and <= 1, got"):
         Objective(alpha=alpha)
+
+
+def test_a_function_of_a_batch_may_be_the_objective_and_trains_as_eq7_does(backend) -> None:
+    data = blobs(backend)
+    transfer = TransferSet(data.inputs, train(backend)[0].predict(data.inputs), data.labels, backend=backend)
+    fused, _ = train(backend, data=transfer, objective=Objective(4.0, 0.5))
+    own, history = train(backend, data=transfer, objective=lambda z, v, y: distillation(z, v, y, 4.0, 0.5))
+    fused, own = (backend.to_host(network.parameters) for network in (fused, own))
+    np.testing.assert_allclose(own, fused, rtol=0, atol=1e-4 * np.abs(fused).max())
+    assert history.loss[-1][0] < history.loss[0][0]
+
+
+def test_a_function_gets_no_teacher_from_a_data_set_and_says_when_it_diverges(backend) -> None:
+    seen = []
+
+    def hard(z, v, y):
+        seen.append(v)
+        return cross_entropy(z, y)
+
+    train(backend, seeds=[0, 1], objective=hard, epochs=1)
+    assert seen[0] is None
+    with pytest.raises(Diverged, match="learning rate"):
+        train(backend, objective=lambda z, v, y: (z.sum() * 0, z * -1e30))
+    with pytest.raises(ArgumentError, match="objective must be an Objective or a function"):
+        train(backend, objective="kl")

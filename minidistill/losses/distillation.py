@@ -10,28 +10,19 @@ from typing import Any
 import numpy as np
 
 from .. import softmax as sm
-from ..checks import (
-    ArgumentError,
-    Array,
-    check_labels,
-    check_logits,
-    check_number,
-    check_same_shape,
-    check_temperature,
-    xp_of,
-)
+from ..checks import Array, check_batch, check_labels, check_number, check_pair, xp_of
 
 
 def cross_entropy(z: Array, y: Array) -> tuple[Array, Array]:
     """C = -mean_B log q_y, dC/dz = (q - onehot(y))/B, for logits z (..., B, N) and labels y (..., B) in [0, N)."""
-    z = _check_batch("z", z)
+    z = check_batch("z", z)
     rows, dz = hard_rows(z, check_labels("y", y, z.shape[-1], z.shape[:-1]))
     return rows.mean(axis=-1), dz / z.shape[-2]
 
 
 def soft_cross_entropy(z: Array, v: Array, T: float) -> tuple[Array, Array]:
     """C = -mean_B Σ_i p_i log q_i (Eq. 3), dC/dz = (q - p)/(T B) (Eq. 4), with p = softmax(v, T), q = softmax(z, T)."""
-    z, v, T = _check_pair(z, v, T)
+    z, v, T = check_pair(z, v, T)
     _, dz = soft_rows(z, v, T)
     rows = -(sm._softmax(v, T) * sm._log_softmax(z, T)).sum(axis=-1)  # (..., B), Eq. 3
     return rows.mean(axis=-1), dz / z.shape[-2]
@@ -39,7 +30,7 @@ def soft_cross_entropy(z: Array, v: Array, T: float) -> tuple[Array, Array]:
 
 def kl_divergence(z: Array, v: Array, T: float) -> tuple[Array, Array]:
     """mean_B KL(p || q) >= 0: Eq. 3 less the teacher's entropy, a constant, so that the gradient is Eq. 4 again."""
-    z, v, T = _check_pair(z, v, T)
+    z, v, T = check_pair(z, v, T)
     rows, dz = soft_rows(z, v, T)
     return rows.mean(axis=-1), dz / z.shape[-2]
 
@@ -49,7 +40,7 @@ def distillation(z: Array, v: Array, y: Array, T: float, alpha: float) -> tuple[
 
     The soft gradient shrinks as 1/T² (Eq. 6); the factor T² keeps the balance of the two terms when T changes.
     """
-    z, v, T = _check_pair(z, v, T)
+    z, v, T = check_pair(z, v, T)
     y = check_labels("y", y, z.shape[-1], z.shape[:-1])
     rows, dz = objective_rows(z, v, y, T, check_number("alpha", alpha, at_least=0, at_most=1))
     return rows.mean(axis=-1), dz / z.shape[-2]
@@ -57,7 +48,7 @@ def distillation(z: Array, v: Array, y: Array, T: float, alpha: float) -> tuple[
 
 def high_temperature_gradient(z: Array, v: Array, T: float) -> Array:
     """Eq. 5, the gradient to first order in 1/T: (1/T)((1 + z_i/T)/(N + Σ z_j/T) - (1 + v_i/T)/(N + Σ v_j/T)) / B."""
-    z, v, T = _check_pair(z, v, T)
+    z, v, T = check_pair(z, v, T)
     B, N = z.shape[-2:]
     first_order = [(1 + u / T) / (N + u.sum(axis=-1, keepdims=True) / T) for u in (z, v)]  # each (..., B, N)
     return (first_order[0] - first_order[1]) / (T * B)
@@ -72,25 +63,30 @@ def logit_matching_gradient(z: Array, v: Array, T: float) -> Array:
 
         |N T² (q_i - p_i)/T - ((z_i - z̄) - (v_i - v̄))|  <=  (W_z² exp(W_z/T) + W_v² exp(W_v/T)) / (2 T)
     """
-    z, v, T = _check_pair(z, v, T)
+    z, v, T = check_pair(z, v, T)
     B, N = z.shape[-2:]
     d = z - v
     return (d - d.mean(axis=-1, keepdims=True)) / (N * T * T * B)
 
 
 def soft_rows(z: Array, v: Array, T: float) -> tuple[Array, Array]:
-    """KL(p || q) of each row (..., B), and its derivative (..., B, N), unchecked.
-
-    With d = log p - log q, the terms p d of the KL cancel all but their second order at high T. Adding Σ q - Σ p = 0
-    as p expm1(-d) leaves terms that are never negative and of second order themselves; where q is far above p, the
-    exponential could overflow, and nothing cancels.
-    """
+    """KL(p || q) of each row (..., B), and its derivative (..., B, N), unchecked."""
     xp = xp_of(z)
     log_q, log_p = sm._log_softmax(z, T), sm._log_softmax(v, T)  # (..., B, N)
-    q, p, d = xp.exp(log_q), xp.exp(log_p), log_p - log_q
+    return kl_rows(log_p, log_q), (xp.exp(log_q) - xp.exp(log_p)) / T  # Eq. 4
+
+
+def kl_rows(log_p: Array, log_q: Array) -> Array:
+    """Σ p (log p - log q) of each row (..., B), for rows of probabilities (..., B, N) that sum to 1, unchecked.
+
+    With d = log p - log q, the terms p d cancel all but their second order where p and q are near. Adding
+    Σ q - Σ p = 0 as p expm1(-d) leaves terms that are never negative and of second order themselves; where q is far
+    above p, the exponential could overflow, and nothing cancels.
+    """
+    xp = xp_of(log_p)
+    p, d = xp.exp(log_p), log_p - log_q
     near = d.real > -1
-    kl = xp.where(near, p * (d + xp.expm1(xp.where(near, -d, 0))), p * d + (q - p))  # (..., B, N)
-    return kl.sum(axis=-1), (q - p) / T  # Eq. 4
+    return xp.where(near, p * (d + xp.expm1(xp.where(near, -d, 0))), p * d + (xp.exp(log_q) - p)).sum(axis=-1)
 
 
 def hard_rows(z: Array, y: Array) -> tuple[Array, Array]:
@@ -115,16 +111,3 @@ def objective_rows(z: Array, v: Array | None, y: Array | None, T: float, alpha: 
         hard, hard_dz = hard_rows(z, y)
         rows, dz = rows + (1 - alpha) * hard, dz + (1 - alpha) * hard_dz
     return rows, dz
-
-
-def _check_batch(name: str, value: Array) -> Array:
-    z = check_logits(name, value)
-    if z.ndim < 2:
-        raise ArgumentError(f"{name} must have shape (..., batch, classes), got {z.shape}")
-    return z
-
-
-def _check_pair(z: Array, v: Array, T: float) -> tuple[Array, Array, float]:
-    z, v = _check_batch("z", z), _check_batch("v", v)
-    check_same_shape("z", z, "v", v)
-    return z, v, check_temperature(T)

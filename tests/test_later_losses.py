@@ -1,0 +1,250 @@
+"""The losses that came after 2015: their gradients are derivatives, and each is what its paper says that it is.
+
+Tolerances are relative to the size of the gradient. Where a loss is a divergence of p and q, the laws of the proof kit
+judge it too, and the laws that it does not obey are named: that is what sets it apart.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from numerics import central_difference, complex_step, relative_error
+from strategies import batches, contiguous, law, layouts
+
+import minidistill as md
+from minidistill.losses import logit_matching_gradient
+from minidistill.testing import check_distillation_loss
+
+LOSSES = {
+    "logit_matching": lambda z, v, y, T: md.logit_matching(z, v),
+    "reverse_kl": lambda z, v, y, T: md.reverse_kl(z, v, T),
+    "jensen_shannon, beta 0.1": lambda z, v, y, T: md.jensen_shannon(z, v, T, 0.1),
+    "jensen_shannon, beta 0.9": lambda z, v, y, T: md.jensen_shannon(z, v, T, 0.9),
+    "decoupled": lambda z, v, y, T: md.decoupled(z, v, y, T, 0.7, 3.0),
+    "normalised": lambda z, v, y, T: md.normalised(z, v, y, T),
+    "dist": lambda z, v, y, T: md.dist(z, v, T, 2.0, 0.5),
+    "standardised": lambda z, v, y, T: md.standardised(z, v, T),
+    "label_smoothing": lambda z, v, y, T: md.label_smoothing(z, y, 0.2),
+}
+every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+temperatures = st.sampled_from([0.5, 1.0, 4.0, 20.0, 1000.0])
+rows = batches(scale=3.0, classes=3, batch=2)
+
+
+def on(backend, loss, z, v, y, T, layout=contiguous):
+    """(value, dz) of the loss on the backend, brought to the host."""
+    z, v = (layout(backend.asarray(u)) for u in (z, v))
+    value, dz = loss(z, v, backend.asarray(y), T)
+    return backend.to_host(value), backend.to_host(dz)
+
+
+def spread(z):
+    """The least deviation within any row and any column: where nothing varies, a correlation has no derivative."""
+    return min(z.std(axis=-1).min(), z.std(axis=-2).min())
+
+
+@every_loss
+@law
+@given(rows, temperatures, layouts)
+def test_the_gradient_is_the_derivative_of_the_value(backend, loss, batch, T, layout):
+    z, v, y = batch
+    assume(min(spread(z), spread(v)) > 0.1)
+    _, dz = on(backend, loss, z, v, y, T, layout)
+    truth = complex_step(lambda u: loss(u, v, y, T)[0].sum(), z)
+    scale = T * np.abs(truth).max()
+    assume(scale > 1e-9)
+    rounding = 1e-13 / scale  # q and p are off by some 1e-15, and q - p by as much
+    assert relative_error(dz, truth) < 1e-9 + rounding
+    if T < 10:
+        assert relative_error(dz, central_difference(lambda u: float(loss(u, v, y, T)[0].sum()), z, 1e-3 * T)) < 1e-5
+
+
+@every_loss
+@pytest.mark.parametrize("wrong", [lambda dz, B: -dz, lambda dz, B: B * dz, lambda dz, B: 0 * dz,
+                                   lambda dz, B: 1.001 * dz])  # fmt: skip
+@given(rows, temperatures)
+def test_a_wrong_gradient_is_rejected(loss, wrong, batch, T):
+    z, v, y = batch
+    assume(min(spread(z), spread(v)) > 0.1)
+    truth = complex_step(lambda u: loss(u, v, y, T)[0].sum(), z)
+    assume(np.abs(truth).max() * T > 1e-9)
+    assert relative_error(wrong(loss(z, v, y, T)[1], z.shape[-2]), truth) > 5e-4
+
+
+@every_loss
+@law
+@given(batches(scale=1e4, classes=2, dtype=np.float32), temperatures)
+def test_value_and_gradient_are_finite_at_extreme_logits_in_float32_which_stays_float32(backend, loss, batch, T):
+    value, dz = on(backend, loss, *batch, T)
+    assert value.dtype == dz.dtype == np.float32
+    assert (value.shape, dz.shape) == (batch[0].shape[:-2], batch[0].shape)
+    assert np.isfinite(value).all()
+    assert np.isfinite(dz).all()
+
+
+@every_loss
+@law
+@given(batches(scale=3.0, classes=2, lead=st.sampled_from([(2,), (3,)])), temperatures)
+def test_a_loss_of_replicas_is_each_replicas_loss(backend, loss, batch, T):
+    z, v, y = batch
+    value, dz = on(backend, loss, z, v, y, T)
+    for r in range(len(z)):
+        alone, alone_dz = on(backend, loss, z[r], v[r], y[r], T)
+        np.testing.assert_allclose(value[r], alone, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(dz[r], alone_dz, rtol=1e-9, atol=1e-14)
+
+
+NOT_ZERO = {"normalised", "label_smoothing"}  # cross-entropies: their least value is an entropy
+
+
+@every_loss
+@law
+@given(rows, temperatures)
+def test_a_student_that_equals_its_teacher_has_no_loss_and_no_gradient(loss, batch, T):
+    z, _, y = batch
+    assume(loss is not LOSSES["dist"] or (spread(md.softmax(z, T)) > 0.01))  # else TINY is not tiny beside the norms
+    value, dz = loss(z, z, y, T)
+    if loss not in [LOSSES[name] for name in NOT_ZERO]:
+        assert np.abs(value).max() < (1e-3 if loss is LOSSES["dist"] else 1e-9)
+        assert np.abs(dz).max() < (1e-3 if loss is LOSSES["dist"] else 1e-12)
+
+
+# --- what each is ---
+
+
+@law
+@given(rows, temperatures)
+def test_eq6_logit_matching_over_N_T2_is_the_limit_of_the_soft_gradient(batch, T):
+    z, v, _ = batch
+    np.testing.assert_allclose(
+        md.logit_matching(z, v)[1] / (z.shape[-1] * T * T), logit_matching_gradient(z, v, T), rtol=1e-12, atol=1e-18
+    )
+
+
+@law
+@given(rows, temperatures)
+def test_reverse_kl_is_the_kl_with_student_and_teacher_exchanged(batch, T):
+    z, v, _ = batch
+    np.testing.assert_array_equal(md.reverse_kl(z, v, T)[0], md.kl_divergence(v, z, T)[0])
+
+
+@law
+@given(rows, temperatures, st.floats(0.01, 0.99))
+def test_jensen_shannon_is_bounded_and_symmetric_under_exchange_of_beta(batch, T, beta):
+    z, v, _ = batch
+    value = md.jensen_shannon(z, v, T, beta)[0]
+    assert (value >= 0).all()
+    assert (value <= np.log(2) + 1e-12).all()
+    np.testing.assert_allclose(value, md.jensen_shannon(v, z, T, 1 - beta)[0], rtol=1e-9, atol=1e-15)
+
+
+@law
+@given(batches(scale=1.0), st.sampled_from([1.0, 4.0]))
+def test_jensen_shannon_tends_to_either_kl_at_the_ends_of_beta(batch, T):
+    z, v, _ = batch
+    end = 1e-6
+    np.testing.assert_allclose(md.jensen_shannon(z, v, T, end)[0] / end, md.kl_divergence(z, v, T)[0], 1e-4, 1e-8)
+    np.testing.assert_allclose(md.jensen_shannon(z, v, T, 1 - end)[0] / end, md.reverse_kl(z, v, T)[0], 1e-4, 1e-8)
+
+
+@law
+@given(batches(scale=3.0, classes=2, batch=1, lead=st.just(())), temperatures)
+def test_kl_is_its_part_about_the_target_and_1_less_p_y_times_its_part_about_the_others(batch, T):
+    z, v, y = (u[:1] for u in batch)
+    rest = 1 - float(md.softmax(v, T)[0, y[0]])
+    value, dz = md.decoupled(z, v, y, T, 1.0, rest)
+    expected, expected_dz = md.kl_divergence(z, v, T)
+    np.testing.assert_allclose(value, expected, rtol=1e-9, atol=1e-15)
+    np.testing.assert_allclose(dz, expected_dz, rtol=0, atol=1e-14 / T)
+
+
+@law
+@given(batches(scale=3.0, classes=3), temperatures, st.floats(0, 3))
+def test_normalised_parts_into_the_target_at_T_1_and_the_others_normalised_at_T(batch, T, gamma):
+    z, v, y = batch
+    is_y = np.arange(z.shape[-1]) == y[..., None]
+    target = -(md.softmax(v) * md.log_softmax(z) * is_y).sum(-1)
+    hat_p, hat_q = (np.where(is_y, 0, np.exp(u / T)) for u in (v, z))
+    hat_p, hat_q = (u / u.sum(-1, keepdims=True) for u in (hat_p, hat_q))
+    others = -(hat_p * np.log(np.where(is_y, 1, hat_q))).sum(-1)
+    np.testing.assert_allclose(
+        md.normalised(z, v, y, T, gamma)[0], (target + gamma * T**2 * others).mean(-1), rtol=1e-10
+    )
+
+
+@law
+@given(rows, st.sampled_from([1.0, 4.0]))
+def test_dist_is_one_less_pearsons_correlation_of_rows_and_of_columns(batch, T):
+    z, v, _ = (u.reshape(-1, *u.shape[-2:])[0] if u.ndim > 2 else u for u in batch)
+    assume(min(spread(z), spread(v)) > 0.1)
+    q, p = md.softmax(z, T), md.softmax(v, T)
+    assume(min(spread(q), spread(p)) > 1e-3)
+    of_rows = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(q, p, strict=True)])
+    of_columns = np.mean([1 - np.corrcoef(a, b)[0, 1] for a, b in zip(q.T, p.T, strict=True)])
+    np.testing.assert_allclose(md.dist(z, v, T, 1.0, 0.0)[0], of_rows, atol=0.01, rtol=0.01)
+    np.testing.assert_allclose(md.dist(z, v, T, 2.0, 3.0)[0], 2 * of_rows + 3 * of_columns, atol=0.05, rtol=0.01)
+
+
+@law
+@given(rows, temperatures, st.floats(0.5, 20), st.floats(-5, 5))
+def test_standardised_sees_neither_the_scale_nor_the_mean_of_the_logits(batch, T, scale, shift):
+    z, v, _ = batch
+    assume(min(z.std(-1).min(), v.std(-1).min()) > 0.1)
+    np.testing.assert_allclose(
+        md.standardised(scale * z + shift, v / scale - shift, T)[0], md.standardised(z, v, T)[0], rtol=1e-3, atol=1e-9
+    )
+    along = (md.standardised(z, v, T)[1] * z).sum(-1)
+    np.testing.assert_allclose(along, 0, atol=1e-6 / T)
+
+
+@law
+@given(batches(scale=3.0, classes=2), st.floats(0, 1))
+def test_label_smoothing_mixes_the_label_and_every_class_alike(batch, epsilon):
+    z, _, y = batch
+    hard, hard_dz = md.cross_entropy(z, y)
+    even, even_dz = md.soft_cross_entropy(z, np.zeros_like(z), 1.0)
+    value, dz = md.label_smoothing(z, y, epsilon)
+    np.testing.assert_allclose(value, (1 - epsilon) * hard + epsilon * even, rtol=1e-12)
+    np.testing.assert_allclose(dz, (1 - epsilon) * hard_dz + epsilon * even_dz, rtol=0, atol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda z, y: md.jensen_shannon(z, z, 1.0, 0.0), "beta must be a finite number > 0"),
+        (lambda z, y: md.jensen_shannon(z, z, 1.0, 1.0), "beta must be a finite number"),
+        (lambda z, y: md.decoupled(z, z, y, 1.0, -1.0), "alpha must be a finite number >= 0"),
+        (lambda z, y: md.decoupled(z[:, :1], z[:, :1], 0 * y, 1.0), "z must have at least two classes"),
+        (lambda z, y: md.normalised(z, z, y, 1.0, -0.5), "gamma must be a finite number >= 0"),
+        (lambda z, y: md.dist(z, z, 0.0), "T must be a finite number > 0"),
+        (lambda z, y: md.standardised(z, z[:1], 1.0), "v must have the shape of z"),
+        (lambda z, y: md.label_smoothing(z, y, 1.5), "epsilon must be a finite number >= 0 and <= 1"),
+        (lambda z, y: md.label_smoothing(z, y + 9), r"y must lie in 0\.\.3"),
+        (lambda z, y: md.logit_matching(z[0], z[0]), "z must have shape"),
+    ],
+)
+def test_a_bad_argument_is_named(call, text):
+    with pytest.raises(md.ArgumentError, match=text):
+        call(np.zeros((2, 4)), np.array([0, 3]))
+
+
+PROPORTIONAL = "the_gradient_is_proportional_to_q_minus_p"
+DIVERGENCE = "it_is_a_divergence_from_teacher_to_student"
+MATCHING = "at_high_temperature_the_gradient_is_that_of_logit_matching"
+APART = {  # the laws of Hinton's loss that each does not obey
+    "logit_matching": {DIVERGENCE, PROPORTIONAL, "an_impossible_class_changes_nothing"},
+    "reverse_kl": {DIVERGENCE, PROPORTIONAL},
+    "jensen_shannon, beta 0.1": {DIVERGENCE, PROPORTIONAL},
+    "decoupled": {DIVERGENCE, PROPORTIONAL, MATCHING, "order_of_the_classes_changes_nothing"},  # the target is class 0
+    "standardised": {DIVERGENCE, PROPORTIONAL, MATCHING, "an_impossible_class_changes_nothing"},
+    "dist": {DIVERGENCE, PROPORTIONAL, MATCHING, "an_impossible_class_changes_nothing",
+             "doubling_the_batch_gives_the_same_or_twice_the_loss",  # but for TINY it would be
+             "the_gradient_is_the_derivative_of_the_value"},  # there is none where a row of q does not vary
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", APART)
+def test_the_kit_names_the_laws_that_set_each_loss_apart_and_no_others(name):
+    y = np.zeros(64, dtype=np.int64)
+    report = check_distillation_loss(lambda z, v, T: LOSSES[name](z, v, y[: len(z)], T), examples=15)
+    assert {verdict.law for verdict in report.broken} == APART[name], str(report)
