@@ -114,6 +114,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "high_temperature": example("06_high_temperature"),
     "soft_targets": example("07_what_soft_targets_know"),
     "controls": example("08_controls"),
+    "losses_compared": example("09_losses_compared"),
     "validation": example("validate"),
     "verdicts": verdicts,
     "step": step,

@@ -63,6 +63,40 @@ BRIGHTER = 0.4  # on the learning rates with --data: they were chosen for MNIST,
 QUICK_ROWS = 10_000  # of the training set, in every quick preset
 
 
+Loss = Callable[[Any, Any, Any], tuple[Any, Any]]  # of a batch's (z, v, y)
+WARM = 4.0  # the temperature of the losses below
+
+
+def _weighted(*terms: tuple[float, Loss]) -> Loss:
+    """The sum of losses, each times its weight."""
+
+    def loss(z: Any, v: Any, y: Any) -> tuple[Any, Any]:
+        value, dz = 0.0, 0.0
+        for weight, term in terms:
+            one, one_dz = term(z, v, y)
+            value, dz = value + weight * one, dz + weight * one_dz
+        return value, dz
+
+    return loss
+
+
+LOSSES: dict[str, tuple[Loss, float]] = {  # and the peak of its learning rate; validate.py --only losses
+    "hard labels": (lambda z, v, y: md.cross_entropy(z, y), 0.2),
+    "label smoothing": (lambda z, v, y: md.label_smoothing(z, y), 0.2),
+    "KL(p || q)": (_weighted((WARM**2, lambda z, v, y: md.kl_divergence(z, v, WARM))), 0.05),
+    "KL(q || p)": (_weighted((WARM**2, lambda z, v, y: md.reverse_kl(z, v, WARM))), 0.05),
+    "Jensen-Shannon": (_weighted((WARM**2, lambda z, v, y: md.jensen_shannon(z, v, WARM))), 0.2),
+    "logit matching": (lambda z, v, y: md.logit_matching(z, v), 0.005),
+    "decoupled": (_weighted((WARM**2, lambda z, v, y: md.decoupled(z, v, y, WARM))), 0.01),
+    "normalised, with labels": (
+        _weighted((1.0, lambda z, v, y: md.normalised(z, v, y)), (1.0, lambda z, v, y: md.cross_entropy(z, y))),
+        0.1,
+    ),
+    "DIST": (_weighted((WARM**2, lambda z, v, y: md.dist(z, v, WARM))), 0.05),
+    "standardised": (_weighted((WARM**2, lambda z, v, y: md.standardised(z, v, WARM))), 0.05),
+}
+
+
 class Store:
     """Finished trainings in a folder, one .npz each, found again by everything that determines them."""
 
@@ -70,8 +104,13 @@ class Store:
         self.folder = folder
         self.seconds = 0.0  # that all the trainings asked for took, now or when they were made
 
-    def train(self, recipe: Recipe, data: md.Dataset, seeds: int | Sequence[int], title: str) -> md.Network:
-        """The network (with a list of seeds: replicas) of this recipe, from the store or trained now and kept."""
+    def train(
+        self, recipe: Recipe, data: md.Dataset, seeds: int | Sequence[int], title: str, loss: Loss | None = None
+    ) -> md.Network:
+        """The network (with a list of seeds: replicas) of this recipe, from the store or trained now and kept.
+
+        loss: instead of Eq. 7; the title must name it.
+        """
         seeds = seeds if isinstance(seeds, int) else list(seeds)
         sizes = [data.n_in, *recipe.hidden, data.classes]
         network = md.Network.mlp(sizes, input_dropout=recipe.input_dropout, dropout=recipe.dropout, seeds=seeds)
@@ -83,7 +122,7 @@ class Store:
             return network
         began = time.perf_counter()
         optimizer = md.SGD(md.linear(recipe.learning_rate, warmup=0.1), recipe.momentum, max_norm=recipe.max_norm)
-        objective = md.Objective(recipe.temperature, recipe.alpha)
+        objective = md.Objective(recipe.temperature, recipe.alpha) if loss is None else loss
         md.fit(network, data, objective, optimizer, epochs=recipe.epochs, batch_size=recipe.batch_size,
                jitter=recipe.jitter, title=title)  # fmt: skip
         seconds = time.perf_counter() - began
@@ -92,12 +131,14 @@ class Store:
         _keep(path, lambda file: np.savez(file, parameters=parameters, seconds=seconds))
         return network
 
-    def train_each(self, recipe: Recipe, data: md.Dataset, seeds: Sequence[int], title: str) -> list[md.Network]:
+    def train_each(
+        self, recipe: Recipe, data: md.Dataset, seeds: Sequence[int], title: str, loss: Loss | None = None
+    ) -> list[md.Network]:
         """A network for each seed: on a GPU as replicas, on a CPU, which gains nothing by that, one after another."""
         if md.get_backend().name == "cupy":
-            stack = self.train(recipe, data, seeds, title)
+            stack = self.train(recipe, data, seeds, title, loss)
             return [stack.replica(r) for r in range(stack.replicas)]
-        return [self.train(recipe, data, seed, f"{title}, seed {seed}") for seed in seeds]
+        return [self.train(recipe, data, seed, f"{title}, seed {seed}", loss) for seed in seeds]
 
     def transfer(self, teachers: Sequence[md.Network], data: md.Dataset, jitter: int = 0) -> md.TransferSet:
         """The soft targets of one teacher, or of several by the geometric mean of their probabilities (Eq. 8)."""

@@ -4,11 +4,12 @@ The test set is not read. docs/results/validation*.json keep the errors, a file 
 """
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
 from common import finish, footer, parser, record, run, start, table
-from recipes import PLAIN, SOFT, TEACHER, Recipe, Store
+from recipes import LOSSES, PLAIN, SOFT, TEACHER, Loss, Recipe, Store
 
 import minidistill as md
 
@@ -20,12 +21,13 @@ SWEEPS: dict[str, list[Recipe]] = {  # what stands in a recipe beside these is t
     "soft": [replace(TAUGHT, temperature=T, learning_rate=r) for T in (4.0, 20.0) for r in (0.02, 0.05, 0.1)],
 }
 DIFFER = {"teacher": ("input_dropout", "dropout"), "longer": ("dropout",), "hard": ("learning_rate",),
-          "soft": ("temperature", "learning_rate")}  # fmt: skip
+          "soft": ("temperature", "learning_rate"), "losses": ("learning_rate",)}  # fmt: skip
+FACTORS = (1 / 3, 1.0, 3.0)  # on the learning rate of each of LOSSES
 
 
 def main() -> None:
     options = parser(__doc__, seeds=1)
-    options.add_argument("--only", choices=list(SWEEPS), nargs="+", default=list(SWEEPS), help="some of the sweeps")
+    options.add_argument("--only", choices=list(DIFFER), nargs="+", default=list(DIFFER), help="some of the sweeps")
     arguments = options.parse_args()
     train, _ = start(arguments)
     store = Store(arguments.runs)
@@ -34,35 +36,41 @@ def main() -> None:
     part, held_out = train.subset(slice(5_000 if arguments.quick else 50_000)), train.subset(slice(50_000, None))
     found: list[dict[str, Any]] = []
     for name in arguments.only:
-        for teacher in SWEEPS["longer"] if name == "soft" else [None]:
+        for teacher in {"soft": SWEEPS["longer"], "losses": SWEEPS["longer"][:1]}.get(name, [None]):
             data = part
             if teacher is not None:
                 trained = store.train(shortened(arguments, teacher), part, 0, "validation, longer, seed 0")
                 data = store.transfer([trained], part)
-            for recipe in (shortened(arguments, recipe) for recipe in SWEEPS[name]):
-                titles = [(seed, f"validation, {name}, seed {seed}") for seed in range(arguments.seeds)]
-                errors = [judged(store, recipe, data, held_out, seed, title) for seed, title in titles]
-                about = {"of": name, "teacher": None if teacher is None else asdict(teacher), "recipe": asdict(recipe)}
+            for variant, recipe, loss in variants(name):
+                recipe, errors = shortened(arguments, recipe), []
+                for seed in range(arguments.seeds):
+                    title = f"validation, {variant}, seed {seed}"
+                    try:
+                        errors.append(md.errors(store.train(recipe, data, seed, title, loss), held_out))
+                    except md.Diverged:
+                        errors.append("diverged")
+                about = {"of": variant, "sweep": name, "teacher": teacher and asdict(teacher), "recipe": asdict(recipe)}
                 found.append(about | {"errors": errors})
     results = record(arguments, store.seconds) | {"sweeps": found}
     finish(arguments, results, report(results), draw)
+
+
+def variants(name: str) -> Iterator[tuple[str, Recipe, Loss | None]]:
+    """What a sweep trains: a name, a recipe and a loss, None for Eq. 7."""
+    if name != "losses":
+        yield from ((name, recipe, None) for recipe in SWEEPS[name])
+        return
+    for of, (loss, rate) in LOSSES.items():
+        yield from ((of, replace(TAUGHT, learning_rate=round(f * rate, 4)), loss) for f in FACTORS)
 
 
 def shortened(arguments: argparse.Namespace, recipe: Recipe) -> Recipe:
     return replace(recipe, epochs=1) if arguments.quick else recipe
 
 
-def judged(store: Store, recipe: Recipe, data: md.Dataset, held_out: md.Dataset, seed: int, title: str) -> int | None:
-    """Errors on the held-out images; None if the training diverged."""
-    try:
-        return md.errors(store.train(recipe, data, seed, title), held_out)  # type: ignore[return-value]  # one network
-    except md.Diverged:
-        return None
-
-
 def described(one: dict[str, Any]) -> str:
     """What the recipes of its sweep differ in."""
-    words = [f"{name.replace('_', ' ')} {one['recipe'][name]:g}" for name in DIFFER[one["of"]]]
+    words = [f"{name.replace('_', ' ')} {one['recipe'][name]:g}" for name in DIFFER[one["sweep"]]]
     return ", ".join(words + ([f"teacher's dropout {one['teacher']['dropout']:g}"] if one["teacher"] else []))
 
 
@@ -70,15 +78,14 @@ def report(results: dict[str, Any]) -> str:
     """A row for each recipe."""
     rows: list[list[object]] = [["of", "variant", "epochs", "validation errors"]]
     for one in results["sweeps"]:
-        errors = " ".join("diverged" if count is None else str(count) for count in one["errors"])
-        rows.append([one["of"], described(one), one["recipe"]["epochs"], errors])
+        rows.append([one["of"], described(one), one["recipe"]["epochs"], " ".join(map(str, one["errors"]))])
     return f"\n{table(rows)}\n\n{footer(results)}"
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """A dot for each training that came to its end."""
     for row, one in enumerate(results["sweeps"]):
-        errors = [count for count in one["errors"] if count is not None]
+        errors = [count for count in one["errors"] if count != "diverged"]
         axes.plot(errors, [row] * len(errors), "o")
     axes.set_yticks(range(len(results["sweeps"])), [f"{one['of']}, {described(one)}" for one in results["sweeps"]])
     axes.set(xlabel="validation errors")

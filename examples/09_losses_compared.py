@@ -1,0 +1,63 @@
+"""Ten losses, one student: hard labels, label smoothing, Hinton's soft targets, and seven losses that came later.
+
+All learn from the same teacher at T = 4, for as many epochs, each at the learning rate that was best for it on
+validation images. On a GPU all seeds of a loss train together, as replicas of one network.
+"""
+
+import statistics
+import sys
+from dataclasses import replace
+from typing import Any
+
+from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
+from recipes import LOSSES, QUICK_ROWS, SOFT, Store, soft_targets, suited
+
+import minidistill as md
+
+EPOCHS = {"quick": 1, "default": 4, "full": 12}
+CAUTION = {"quick": 0.3, "default": 1.0, "full": 1.0}  # on the learning rates: a warm-up of a few steps is short
+
+
+def main() -> None:
+    options = parser(__doc__, seeds=2)
+    options.add_argument("--losses", nargs="+", choices=list(LOSSES), default=list(LOSSES), help="some of the losses")
+    arguments = options.parse_args()
+    train, test = start(arguments)
+    kind, store = preset(arguments), Store(arguments.runs)
+    transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
+    found: dict[str, dict[str, Any]] = {}
+    for name in arguments.losses:
+        loss, rate = LOSSES[name]
+        recipe = suited(replace(SOFT[kind], epochs=EPOCHS[kind], learning_rate=CAUTION[kind] * rate), arguments)
+        try:
+            students = store.train_each(recipe, transfer, range(arguments.seeds), name, loss)
+        except md.Diverged as error:
+            print(f"{name}: {error}", file=sys.stderr)
+            students = []
+        found[name] = {"learning_rate": recipe.learning_rate, "errors": [md.errors(s, test) for s in students]}
+    results = record(arguments, store.seconds) | {"losses": found}
+    finish(arguments, results, report(results), draw)
+
+
+def report(results: dict[str, Any]) -> str:
+    """A row for each loss."""
+    rows: list[list[object]] = [["loss", "learning rate", "test errors", "each seed"]]
+    for name, one in results["losses"].items():
+        errors = one["errors"]
+        mean = mean_and_spread(errors) if errors else "diverged"
+        rows.append([name, f"{one['learning_rate']:g}", mean, " ".join(map(str, errors))])
+    return f"\n{table(rows)}\n\n{footer(results)}"
+
+
+def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
+    """A dot for each seed, a bar for the mean."""
+    for row, one in enumerate(results["losses"].values()):
+        axes.barh(row, statistics.mean(one["errors"] or [0]), color="C0", alpha=0.4)
+        axes.plot(one["errors"], [row] * len(one["errors"]), "k.")
+    axes.set_yticks(range(len(results["losses"])), list(results["losses"]))
+    axes.set(xlabel="test errors")
+    axes.invert_yaxis()
+
+
+if __name__ == "__main__":
+    run(main)
