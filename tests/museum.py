@@ -204,7 +204,14 @@ def epsilon_in_the_log(z, v, T):
     return T**2 * (p * np.log((p + 1e-2) / (q + 1e-2))).sum(axis=-1).mean()
 
 
+def epsilon_lost_in_float16(z, v, T):
+    """log(q + 1e-8): in float16 1e-8 is 0, and the logarithm of an underflowed q is -inf."""
+    p, q, epsilon = softmax(v, T), softmax(z, T), z.dtype.type(1e-8)
+    return T**2 * (p * (np.log(p + epsilon) - np.log(q + epsilon))).sum(axis=-1).mean()
+
+
 MISTAKES = [
+    (epsilon_lost_in_float16, "finite_at_extreme_logits"),
     (divided_by_classes, "an_impossible_class_changes_nothing"),
     (t_once, "the_power_of_temperature_is_0_or_2"),
     (t_inverse_squared, "the_power_of_temperature_is_0_or_2"),

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidistill as md
-from minidistill.testing import WrongGradient, check_gradient
+from minidistill import Backend, random
+from minidistill.testing import WrongGradient, check_gradient, check_layer
 
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -96,20 +97,78 @@ def test_a_nan_gradient_is_rejected_with_its_place():
         check_gradient(lambda u: u.sum(), np.ones(3), np.array([1, np.nan, 1]))
 
 
-@pytest.mark.parametrize("what", ["W", "b", "x"])
-def test_a_layer_of_this_project_is_checked_by_contracting_it_with_a_cotangent(what):
+def bound(layer, shapes, backend, dtype=np.float64):
+    """A layer with the parameters W and b on a backend."""
     rng = np.random.default_rng(0)
-    layer = md.Hidden(4, 3)
-    x, W, b, dy = (rng.standard_normal(shape) for shape in ((5, 4), (4, 3), (1, 3), (5, 3)))
-    layer.bind(md.get_backend(), 0, (0, 0))
-    layer.set_parameters(W, b, np.zeros_like(W), np.zeros_like(b))
-    layer.prepare(x.shape)
+    layer.bind(backend, 0, random.seed_key(7))
+    if shapes:
+        W, b = (backend.asarray(rng.standard_normal(shape), dtype=dtype) for shape in shapes)
+        layer.set_parameters(W, b, backend.xp.zeros_like(W), backend.xp.zeros_like(b))
+    return layer
 
-    def forward(u):
-        layer.set_parameters(u if what == "W" else W, u if what == "b" else b, layer.dW, layer.db)
-        return float((layer.forward(u if what == "x" else x, np.empty((5, 3)), None) * dy).sum())
 
-    forward({"W": W, "b": b, "x": x}[what])
-    dx = layer.backward(dy.copy(), np.empty_like(x))
-    gradient = {"W": layer.dW.copy(), "b": layer.db.copy(), "x": dx}[what]
-    assert check_gradient(forward, {"W": W, "b": b, "x": x}[what], gradient).method == "difference"
+LAYERS = {
+    "Dense": lambda: md.Dense(4, 3),
+    "Hidden": lambda: md.Hidden(4, 3),
+    "Hidden with dropout": lambda: md.Hidden(4, 3, 0.5),
+    "ReLU": md.ReLU,
+    "Dropout": lambda: md.Dropout(0.4),
+}
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+def test_every_layers_backward_is_the_derivative_of_its_forward_on_every_backend(backend, make, dtype):
+    layer, exact = (bound(make(), make().shapes, *where) for where in ((backend, dtype), (Backend(), np.float64)))
+    x = np.random.default_rng(1).standard_normal((5, 4)).astype(dtype)
+
+    def forward(u, layer=layer):
+        layer.prepare(u.shape)
+        out = layer.xp.empty((5, layer.n_out or 4), dtype=u.dtype)
+        return layer.forward(u, out, 3)  # step 3: a dropout mask, the same each time
+
+    def backward(dy):
+        return layer.backward(dy, backend.xp.empty((5, 4), dtype=dtype))
+
+    check = check_layer(
+        forward, backward, backend.asarray(x), reference=lambda u: forward(u, exact), method="difference"
+    )
+    assert check.error < (1e-6 if dtype == np.float64 else 1e-4)
+    for wrong in (lambda dy: 1.01 * backward(dy), lambda dy: 0 * backward(dy)):
+        with pytest.raises(WrongGradient):
+            check_layer(forward, wrong, backend.asarray(x), reference=lambda u: forward(u, exact), method="difference")
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@given(rng=rngs, T=st.sampled_from([1.0, 20.0]))
+def test_a_loss_on_a_device_or_in_float32_is_judged_against_float64_on_the_host(backend, dtype, rng, T):
+    z, v = (u.astype(dtype) for u in logits(rng))
+    there, x = backend.asarray(v), backend.asarray(z)
+
+    def exact(u):
+        return md.kl_divergence(u, v.astype(np.float64), T)
+
+    assert check_gradient(lambda u: md.kl_divergence(u, there, T), x, reference=exact).method == "complex"
+    wrong = 1.001 * md.kl_divergence(x, there, T)[1]
+    with pytest.raises(WrongGradient):
+        check_gradient(lambda u: md.kl_divergence(u, there, T)[0], x, wrong, reference=exact)
+
+
+def test_a_mask_that_is_not_frozen_is_an_argument_error():
+    rng = np.random.default_rng(0)
+    with pytest.raises(md.ArgumentError, match="freeze its dropout mask"):
+        check_gradient(lambda u: (u * (rng.random(9) < 0.5)).sum(), np.arange(1.0, 10.0), np.ones(9))
+
+
+def test_the_boundary_of_a_max_norm_is_a_kink():
+    W = np.array([[3.0, 0.3], [4.0, 0.4]])  # the first column's norm is the limit itself
+    cotangent = np.array([[1.0, 2.0], [-1.0, 3.0]])
+
+    def f(u):
+        u = u.copy()
+        Backend().max_norm(u, 5.0)
+        return float((u * cotangent).sum())
+
+    assert check_gradient(f, W, cotangent).kinks == [(0, 0), (1, 0)]
+    with pytest.raises(WrongGradient, match=r"gradient\[1, 1\]"):
+        check_gradient(f, W, cotangent + np.array([[0, 0], [0, 0.1]]))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import batches, contiguous, dtypes, law, layouts, temperatures
+from strategies import law
 
 from minidistill import distillation, soft_cross_entropy
 from minidistill.losses import high_temperature_gradient, logit_matching_gradient
+from minidistill.testing.strategies import batches_BN, contiguous, dtypes, layouts, temperatures
 
-pairs = batches(scale=1.0, classes=2)
+pairs = batches_BN(scale=1.0, classes=2)
 hot = st.floats(2, 4).map(lambda exponent: 10.0**exponent)  # T from 1e2 to 1e4
 
 
@@ -46,7 +47,7 @@ def error(z: np.ndarray, v: np.ndarray, T: float, power: float = 0) -> np.ndarra
 
 
 @law
-@given(batches(classes=2), temperatures, dtypes, layouts)
+@given(batches_BN(classes=2), temperatures, dtypes, layouts)
 def test_eq6_N_T2_times_the_gradient_is_the_centred_z_minus_v_up_to_the_remainder(backend, batch, T, dtype, layout):
     z, v = (u.astype(dtype).astype(np.float64) for u in batch[:2])
     gradient = scaled(backend, eq4, z.astype(dtype), v.astype(dtype), T, layout)
@@ -88,7 +89,7 @@ def curvature(z: np.ndarray, v: np.ndarray) -> float:
 
 
 @law
-@given(batches(scale=1.0, classes=3))  # of two classes, the squares are equal, and the leading term is 0
+@given(batches_BN(scale=1.0, classes=3))  # of two classes, the squares are equal, and the leading term is 0
 def test_eq6_the_error_halves_when_T_doubles(batch):
     z, v, _ = batch
     # The next term, at most 2 W³/(6 T²) with W <= 2, is 2% of the leading one at T = 1e3, and less beyond.
@@ -98,7 +99,7 @@ def test_eq6_the_error_halves_when_T_doubles(batch):
 
 @pytest.mark.parametrize("power", [-1, 1])
 @law
-@given(batches(scale=1.0, classes=3))  # of two classes, the squares are equal, and the leading term is 0
+@given(batches_BN(scale=1.0, classes=3))  # of two classes, the squares are equal, and the leading term is 0
 def test_the_test_of_the_rate_rejects_a_gradient_with_another_power_of_T(power, batch):
     z, v, _ = batch
     assume(curvature(z, v) > 0.3 and np.abs(centred(z - v)).max() > 0.1)
@@ -106,7 +107,7 @@ def test_the_test_of_the_rate_rejects_a_gradient_with_another_power_of_T(power, 
 
 
 @law
-@given(batches(classes=2), temperatures, dtypes, layouts)
+@given(batches_BN(classes=2), temperatures, dtypes, layouts)
 def test_eq6_is_what_logit_matching_gradient_computes(backend, batch, T, dtype, layout):
     z, v = (u.astype(dtype) for u in batch[:2])
     expected = centred(z.astype(np.float64) - v)
@@ -140,7 +141,7 @@ def test_eq5_needs_no_zero_mean_where_eq6_without_centring_never_arrives(backend
 
 
 @law
-@given(batches(scale=10.0, classes=2), hot)
+@given(batches_BN(scale=10.0, classes=2), hot)
 def test_eq5_and_eq6_are_antisymmetric_in_z_and_v_and_vanish_between_equals(backend, batch, T):
     z, v, _ = batch
     for gradient in (eq4, high_temperature_gradient, logit_matching_gradient):

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numerics import central_difference, complex_step, relative_error
-from strategies import batches, contiguous, law, layouts
+from strategies import law
 
 import minidistill as md
 from minidistill.losses import logit_matching_gradient
 from minidistill.testing import check_distillation_loss
+from minidistill.testing.strategies import batches_BN, contiguous, layouts
 
 LOSSES = {
     "logit_matching": lambda z, v, y, T: md.logit_matching(z, v),
@@ -28,7 +29,7 @@ LOSSES = {
 }
 every_loss = pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
 temperatures = st.sampled_from([0.5, 1.0, 4.0, 20.0, 1000.0])
-rows = batches(scale=3.0, classes=3, batch=2)
+rows = batches_BN(scale=3.0, classes=3, batch=2)
 
 
 def on(backend, loss, z, v, y, T, layout=contiguous):
@@ -73,7 +74,7 @@ def test_a_wrong_gradient_is_rejected(loss, wrong, batch, T):
 
 @every_loss
 @law
-@given(batches(scale=1e4, classes=2, dtype=np.float32), temperatures)
+@given(batches_BN(scale=1e4, classes=2, dtype=np.float32), temperatures)
 def test_value_and_gradient_are_finite_at_extreme_logits_in_float32_which_stays_float32(backend, loss, batch, T):
     value, dz = on(backend, loss, *batch, T)
     assert value.dtype == dz.dtype == np.float32
@@ -84,7 +85,7 @@ def test_value_and_gradient_are_finite_at_extreme_logits_in_float32_which_stays_
 
 @every_loss
 @law
-@given(batches(scale=3.0, classes=2, lead=st.sampled_from([(2,), (3,)])), temperatures)
+@given(batches_BN(scale=3.0, classes=2, lead=st.sampled_from([(2,), (3,)])), temperatures)
 def test_a_loss_of_replicas_is_each_replicas_loss(backend, loss, batch, T):
     z, v, y = batch
     value, dz = on(backend, loss, z, v, y, T)
@@ -139,7 +140,7 @@ def test_jensen_shannon_is_bounded_and_symmetric_under_exchange_of_beta(batch, T
 
 
 @law
-@given(batches(scale=1.0), st.sampled_from([1.0, 4.0]))
+@given(batches_BN(scale=1.0), st.sampled_from([1.0, 4.0]))
 def test_jensen_shannon_tends_to_either_kl_at_the_ends_of_beta(batch, T):
     z, v, _ = batch
     end = 1e-6
@@ -148,7 +149,7 @@ def test_jensen_shannon_tends_to_either_kl_at_the_ends_of_beta(batch, T):
 
 
 @law
-@given(batches(scale=3.0, classes=2, batch=1, lead=st.just(())), temperatures)
+@given(batches_BN(scale=3.0, classes=2, batch=1, lead=st.just(())), temperatures)
 def test_kl_is_its_part_about_the_target_and_1_less_p_y_times_its_part_about_the_others(batch, T):
     z, v, y = (u[:1] for u in batch)
     rest = 1 - float(md.softmax(v, T)[0, y[0]])
@@ -159,7 +160,7 @@ def test_kl_is_its_part_about_the_target_and_1_less_p_y_times_its_part_about_the
 
 
 @law
-@given(batches(scale=3.0, classes=3), temperatures, st.floats(0, 3))
+@given(batches_BN(scale=3.0, classes=3), temperatures, st.floats(0, 3))
 def test_normalised_parts_into_the_target_at_T_1_and_the_others_normalised_at_T(batch, T, gamma):
     z, v, y = batch
     is_y = np.arange(z.shape[-1]) == y[..., None]
@@ -198,7 +199,7 @@ def test_standardised_sees_neither_the_scale_nor_the_mean_of_the_logits(batch, T
 
 
 @law
-@given(batches(scale=3.0, classes=2), st.floats(0, 1))
+@given(batches_BN(scale=3.0, classes=2), st.floats(0, 1))
 def test_label_smoothing_mixes_the_label_and_every_class_alike(batch, epsilon):
     z, _, y = batch
     hard, hard_dz = md.cross_entropy(z, y)

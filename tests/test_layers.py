@@ -8,11 +8,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numerics import central_difference, complex_step, relative_error
-from strategies import law, replicas, seeds
+from strategies import law
 
 from minidistill import Dense, Dropout, Hidden, ReLU
 from minidistill.backend import Backend
 from minidistill.random import DROPOUT, KeepMask, seed_key, stream_key
+from minidistill.testing.strategies import replicas, seeds
 
 EPS = float(np.finfo(np.float64).eps)
 HOST = Backend()

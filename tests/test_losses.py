@@ -13,9 +13,10 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numerics import central_difference, complex_step, relative_error
-from strategies import alphas, batches, contiguous, dtypes, law, layouts, seeds, temperatures
+from strategies import alphas, law
 
 from minidistill import cross_entropy, distillation, kl_divergence, soft_cross_entropy, softmax
+from minidistill.testing.strategies import batches_BN, contiguous, dtypes, layouts, seeds, temperatures
 
 EPS = float(np.finfo(np.float64).eps)
 
@@ -87,7 +88,7 @@ def derivatives(loss: Loss, z: Any, v: Any, y: Any, T: float, alpha: float) -> l
 
 @every_loss
 @law
-@given(batches(), temperatures, alphas, layouts)
+@given(batches_BN(), temperatures, alphas, layouts)
 def test_eq4_the_gradient_of_every_loss_is_its_derivative(backend, loss, batch, T, alpha, layout):
     _, dz = on(backend, loss, *batch, T, alpha, layout)
     for truth, tolerance in derivatives(loss, *batch, T, alpha):
@@ -106,7 +107,7 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 @every_loss
 @law
-@given(batches(batch=2), temperatures, alphas)
+@given(batches_BN(batch=2), temperatures, alphas)
 def test_the_test_of_eq4_rejects_a_gradient_that_is_wrong_by_a_factor(loss, wrong, batch, T, alpha):
     assume(abs(np.log(T)) > 0.1)  # a power of T cannot be missed at T = 1
     dz = wrong(loss.of(*batch, T, alpha)[1], T, batch[0].shape[-2])
@@ -116,7 +117,7 @@ def test_the_test_of_eq4_rejects_a_gradient_that_is_wrong_by_a_factor(loss, wron
 
 @pytest.mark.parametrize("power", [0, 1, 3, 4], ids="T^{}".format)
 @law
-@given(batches(scale=1.0), st.floats(2, 1e4), alphas)
+@given(batches_BN(scale=1.0), st.floats(2, 1e4), alphas)
 def test_the_test_of_eq7_rejects_every_power_of_T_but_2(power, batch, T, alpha):
     z, v, y = batch
     soft, hard = soft_cross_entropy(z, v, T)[1], cross_entropy(z, y)[1]
@@ -128,7 +129,7 @@ def test_the_test_of_eq7_rejects_every_power_of_T_but_2(power, batch, T, alpha):
 
 
 @law
-@given(batches(), temperatures)
+@given(batches_BN(), temperatures)
 def test_eq4_the_gradient_of_the_soft_loss_is_q_minus_p_over_T(backend, batch, T):
     z, v, _ = batch
     expected = (softmax(z, T) - softmax(v, T)) / (T * z.shape[-2])
@@ -139,7 +140,7 @@ def test_eq4_the_gradient_of_the_soft_loss_is_q_minus_p_over_T(backend, batch, T
 
 @every_loss
 @law
-@given(batches(), temperatures, alphas, dtypes)
+@given(batches_BN(), temperatures, alphas, dtypes)
 def test_eq4_each_row_of_the_gradient_sums_to_0(backend, loss, batch, T, alpha, dtype):
     # Relative to the q/T and p/T that cancel, not to their difference, in which rounding does not cancel.
     z, v, y = batch
@@ -149,7 +150,7 @@ def test_eq4_each_row_of_the_gradient_sums_to_0(backend, loss, batch, T, alpha, 
 
 
 @law
-@given(batches(), temperatures, dtypes, layouts)
+@given(batches_BN(), temperatures, dtypes, layouts)
 def test_eq3_soft_cross_entropy_is_kl_plus_entropy_and_kl_is_not_negative(backend, batch, T, dtype, layout):
     z, v, y = (u.astype(dtype) if u.dtype.kind == "f" else u for u in batch)
     soft, kl = LOSSES["soft_cross_entropy"], LOSSES["kl_divergence"]
@@ -161,7 +162,7 @@ def test_eq3_soft_cross_entropy_is_kl_plus_entropy_and_kl_is_not_negative(backen
 
 
 @law
-@given(batches(), temperatures, dtypes)
+@given(batches_BN(), temperatures, dtypes)
 def test_eq4_a_student_that_equals_its_teacher_has_exactly_no_soft_loss_and_no_gradient(backend, batch, T, dtype):
     z = batch[0].astype(dtype)
     divergence, dz = on(backend, LOSSES["kl_divergence"], z, z, batch[2], T, 0.5)
@@ -172,7 +173,7 @@ def test_eq4_a_student_that_equals_its_teacher_has_exactly_no_soft_loss_and_no_g
 
 @every_loss
 @law
-@given(batches(), temperatures, alphas, seeds)
+@given(batches_BN(), temperatures, alphas, seeds)
 def test_no_loss_changes_when_constants_are_added_to_rows_of_z_and_of_v(backend, loss, batch, T, alpha, seed):
     z, v, y = (np.round(u * 64) / 64 for u in batch)  # the sums below are then exact, and the results the same bits
     c, d = np.random.default_rng(seed).integers(-1000, 1000, (2, *z.shape[:-1], 1))
@@ -185,7 +186,7 @@ def test_no_loss_changes_when_constants_are_added_to_rows_of_z_and_of_v(backend,
 
 @every_loss
 @law
-@given(batches(), temperatures, alphas, seeds)
+@given(batches_BN(), temperatures, alphas, seeds)
 def test_permuting_classes_or_rows_permutes_the_gradient_and_keeps_the_value(backend, loss, batch, T, alpha, seed):
     z, v, y = batch
     rng = np.random.default_rng(seed)
@@ -199,7 +200,7 @@ def test_permuting_classes_or_rows_permutes_the_gradient_and_keeps_the_value(bac
 
 @every_loss
 @law
-@given(batches(), temperatures, alphas, dtypes)
+@given(batches_BN(), temperatures, alphas, dtypes)
 def test_a_class_that_cannot_be_changes_no_loss(backend, loss, batch, T, alpha, dtype):
     z, v, y = batch[0].astype(dtype), batch[1].astype(dtype), batch[2]
     more_z, more_v = (np.concatenate([u, np.full_like(u[..., :1], -1e30)], axis=-1) for u in (z, v))
@@ -212,7 +213,7 @@ def test_a_class_that_cannot_be_changes_no_loss(backend, loss, batch, T, alpha, 
 
 
 @law
-@given(batches(), temperatures, alphas)
+@given(batches_BN(), temperatures, alphas)
 def test_eq7_is_alpha_T2_kl_plus_the_rest_of_the_cross_entropy(backend, batch, T, alpha):
     z, v, y = batch
     (kl, kl_dz), (hard, hard_dz) = kl_divergence(z, v, T), cross_entropy(z, y)
@@ -224,7 +225,7 @@ def test_eq7_is_alpha_T2_kl_plus_the_rest_of_the_cross_entropy(backend, batch, T
 
 
 @law
-@given(batches(), temperatures, temperatures, seeds)
+@given(batches_BN(), temperatures, temperatures, seeds)
 def test_eq7_sees_no_teacher_at_alpha_0_and_no_label_at_alpha_1(backend, batch, T, other_T, seed):
     z, v, y = batch
     loss, other_y = LOSSES["distillation"], np.random.default_rng(seed).integers(0, z.shape[-1], y.shape)
@@ -240,7 +241,7 @@ def test_eq7_sees_no_teacher_at_alpha_0_and_no_label_at_alpha_1(backend, batch, 
 
 @soft_losses
 @law
-@given(batches(lead=st.sampled_from([(2,), (3,)])), st.data(), alphas)
+@given(batches_BN(lead=st.sampled_from([(2,), (3,)])), st.data(), alphas)
 def test_a_loss_of_replicas_is_each_replicas_loss_each_at_its_own_T(backend, loss, batch, data, alpha):
     z, v, y = batch
     T = np.array(data.draw(st.lists(temperatures, min_size=len(z), max_size=len(z))))
@@ -254,7 +255,7 @@ def test_a_loss_of_replicas_is_each_replicas_loss_each_at_its_own_T(backend, los
 
 @every_loss
 @law
-@given(batches(dtype=np.float32), temperatures, alphas, layouts)
+@given(batches_BN(dtype=np.float32), temperatures, alphas, layouts)
 def test_float32_losses_are_those_of_float64_to_rounding_and_modify_nothing(backend, loss, batch, T, alpha, layout):
     z, v, y = batch
     inputs = [layout(backend.asarray(u)) for u in (z, v)] + [backend.asarray(y)]

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from numerics import complex_step, relative_error
-from strategies import alphas, few, labels, law, logits, seeds, temperatures
+from strategies import alphas, few, law
 
 from minidistill import SGD, ArgumentError, Dense, Hidden, Network, Objective, ReLU, TransferSet, distillation, fit
 from minidistill.backend import Backend
 from minidistill.layers import Layer
+from minidistill.testing.strategies import labels_B, logits_BN, seeds, temperatures
 
 EPS = float(np.finfo(np.float64).eps)
 sizes = st.lists(st.integers(1, 4), min_size=2, max_size=4)
@@ -42,8 +43,8 @@ def test_the_gradient_of_a_whole_network_is_the_derivative_by_every_parameter(
     twin = a_network(Backend(), sizes, some_seeds, seed, dtype=np.complex128, **options)
     theta = scramble(network, seed)
     x = np.random.default_rng(seed + 1).uniform(0.1, 1, (*network.lead, B, sizes[0]))
-    v = data.draw(logits((*network.lead, B, sizes[-1]), scale=1.0))
-    y = data.draw(labels(v.shape))
+    v = data.draw(logits_BN((*network.lead, B, sizes[-1]), scale=1.0))
+    y = data.draw(labels_B(v.shape))
 
     def cost(parameters: np.ndarray) -> Any:
         twin.parameters[...] = parameters

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import law, seeds
+from strategies import law
 
 from minidistill import SGD, ArgumentError, Dense, Network, constant, cosine, linear
 from minidistill import steps as stepwise
+from minidistill.testing.strategies import seeds
 
 EPS = float(np.finfo(np.float64).eps)
 rates = st.floats(1e-6, 10)

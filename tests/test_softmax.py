@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
-from strategies import contiguous, dtypes, law, layouts, logits, seeds, shapes, temperatures
+from strategies import law
 
 from minidistill import log_softmax, softmax
+from minidistill.testing.strategies import contiguous, dtypes, layouts, logits_BN, seeds, shapes_BN, temperatures
 
-z_any = logits(shapes())
+z_any = logits_BN(shapes_BN())
 
 
 def on(backend: Any, function: Any, z: np.ndarray, T: float, layout: Any = contiguous) -> np.ndarray:
@@ -99,7 +100,7 @@ def test_eq2_tends_to_1_over_N_as_T_grows_no_slower_than_W_over_T(backend, z, ex
 
 
 @law
-@given(logits(shapes(classes=2), scale=1.0), st.floats(1, 1.5))
+@given(logits_BN(shapes_BN(classes=2), scale=1.0), st.floats(1, 1.5))
 def test_eq2_tends_to_the_onehot_maximum_as_T_shrinks(backend, z, margin):
     z = np.sort(z, axis=-1)
     z[..., -1] = z[..., -2] + margin  # the runner-up's share is at most exp(-margin/T)
@@ -122,7 +123,7 @@ def test_log_softmax_is_the_log_of_softmax_and_finite_where_that_is_not(backend,
 
 
 @law
-@given(logits(shapes(), np.float32), temperatures)
+@given(logits_BN(shapes_BN(), np.float32), temperatures)
 def test_float32_probabilities_are_those_of_float64_to_rounding(backend, z, T):
     exact = on(backend, softmax, z.astype(np.float64), T)
     N = z.shape[-1]

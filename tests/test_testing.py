@@ -12,7 +12,9 @@ from minidistill.cli import main
 from minidistill.testing import assert_distillation_loss, check_distillation_loss
 from minidistill.testing.check import load_function
 from minidistill.testing.frameworks import Loss
-from minidistill.testing.laws import LAWS, Judge, try_law
+from minidistill.testing.judge import Judge
+from minidistill.testing.laws import LAWS
+from minidistill.testing.search import try_law
 
 NAMES = [loss.__name__ for loss in museum.CORRECT]
 

@@ -2,7 +2,7 @@
 
 from .check import Report, assert_distillation_loss, check_distillation_loss
 from .fingerprint import Fingerprint
-from .gradients import GradientCheck, WrongGradient, check_gradient
+from .gradients import GradientCheck, WrongGradient, check_gradient, check_layer
 
 __all__ = [
     "Fingerprint",
@@ -12,4 +12,5 @@ __all__ = [
     "assert_distillation_loss",
     "check_distillation_loss",
     "check_gradient",
+    "check_layer",
 ]

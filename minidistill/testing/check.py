@@ -14,7 +14,9 @@ from typing import Any
 from ..checks import ArgumentError, check_count
 from .fingerprint import PROPER, Fingerprint, Unrecognised
 from .frameworks import Loss, Unusable
-from .laws import LAWS, Judge, Verdict, try_law
+from .judge import Judge
+from .laws import LAWS
+from .search import Verdict, try_law
 
 EXPECTATIONS = ("kl", "ce", "batchmean", "sum", "t2", "t0", "detached")
 

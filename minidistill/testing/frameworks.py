@@ -82,6 +82,14 @@ def _parameters(function: Callable[..., Any]) -> int:
     return len(kinds)
 
 
+def require_hypothesis() -> None:
+    """Raises BackendUnavailable, which names the extra, if hypothesis is not installed."""
+    try:
+        importlib.import_module("hypothesis")
+    except ImportError:
+        raise BackendUnavailable("minidistill.testing needs hypothesis, which the extra 'testing' installs") from None
+
+
 def _import(framework: str) -> Any:
     try:
         return importlib.import_module(framework)

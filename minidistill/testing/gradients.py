@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import ArgumentError, Array, check_number
+from ..checks import ArgumentError, Array, as_array, check_number, xp_of
 
 COMPLEX_STEP = 1e-30  # its square vanishes beside 1: no truncation error (Squire and Trapp 1998)
 ALL_COMPONENTS = 2000  # up to so many are tried one by one; beyond, only random directions
@@ -39,6 +39,7 @@ def check_gradient(
     x: Array,
     gradient: Array | Callable[[Array], Array] | None = None,
     *,
+    reference: Callable[[Array], Any] | None = None,
     method: str = "auto",
     step: float = 1e-3,
     tolerance: float | None = None,
@@ -47,22 +48,33 @@ def check_gradient(
 ) -> GradientCheck:
     """Hold the gradient of f, a function of an array x to one number, against its derivative at x.
 
-    gradient: an array of x's shape, or a function of x to one; None: f returns (value, gradient). method: "complex",
-    "difference", or "auto": complex where f takes complex numbers and is analytic, as both methods then agree.
-    step: of the differences, relative to the size of x. tolerance: of the relative error; 1e-9 for complex steps,
-    1e-6 for differences in float64, 3e-2 in float32. directions: random ones, of which no component is small.
-    Raises WrongGradient, or ArgumentError if the parts do not fit.
+    gradient: an array of x's shape, or a function of x to one; None: f returns (value, gradient). reference: f on
+    float64 NumPy arrays, whose derivative is then the truth: for a gradient in float32 or float16, whose differences
+    show few digits, and needed for an x on a device, such as CuPy's. method: "complex", "difference", or "auto":
+    complex where f takes complex numbers and is analytic, as both methods then agree. step: of the differences,
+    relative to the size of x. tolerance: of the relative error; 1e-9 for complex steps, 1e-6 for differences, both in
+    float64; 3e-2 for differences in float32; with a reference, 1e-4 for float32 and 3e-2 for float16. directions:
+    random ones, of which no component is small. Raises WrongGradient, or ArgumentError if the parts do not fit.
     """
-    x = np.asarray(x)
-    if x.dtype.kind != "f" or x.size == 0 or not np.isfinite(x).all():
+    x = as_array("x", x)
+    if x.dtype.kind != "f" or x.size == 0 or not bool(xp_of(x).isfinite(x).all()):
         raise ArgumentError(f"x must hold finite floating-point numbers, got {x.dtype} {x.shape}")
     if method not in ("auto", "complex", "difference"):
         raise ArgumentError(f"method must be auto, complex or difference, got {method!r}")
+    if reference is None and not isinstance(x, np.ndarray):
+        raise ArgumentError(f"reference must be given for an x on a device, got None and {type(x).__name__}")
     value, found = _gradient_of(f, x, gradient)
+    precision = x.dtype
+    if reference is not None:
+        value, x = _value_of(reference), _host(x).astype(np.float64)
+    if float(np.ravel(value(x.copy()))[0]) != float(np.ravel(value(x.copy()))[0]):
+        raise ArgumentError("f must give the same number for the same x, got two: freeze its dropout mask or its seed")
     if method == "auto":
         method = "complex" if _is_analytic(value, x, step) else "difference"
     if tolerance is None:
-        tolerance = 1e-9 if method == "complex" else 1e-6 if x.dtype == np.float64 else 3e-2
+        exact = 1e-9 if method == "complex" else 1e-6
+        judged = {np.dtype(np.float32): 1e-4, np.dtype(np.float16): 3e-2} if reference else {}
+        tolerance = judged.get(precision, exact if precision == np.float64 or method == "complex" else 3e-2)
     check_number("tolerance", tolerance, above=0)
     rng, kinks = np.random.default_rng(seed), list[tuple[int, ...]]()
     unit = list(_unit_directions(x.shape)) if x.size <= ALL_COMPONENTS else []
@@ -81,7 +93,7 @@ def check_gradient(
         raise WrongGradient(_report(unit[worst][0], ours[worst], truth[worst], error, tolerance, method, x, None))
     for _ in range(0 if kinks else directions):
         d = rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.0, x.shape)  # no component goes unseen
-        slope, claimed = _slope(value, x, d, step, method), float((np.asarray(found, np.float64) * d).sum())
+        slope, claimed = _slope(value, x, d, step, method), float((found.astype(np.float64) * d).sum())
         scale = max(abs(slope), float(np.abs(found * d).max()))
         off = abs(slope - claimed) / scale if scale else 0.0
         if off > tolerance * np.sqrt(x.size):
@@ -90,26 +102,55 @@ def check_gradient(
     return GradientCheck(error, method, kinks)
 
 
-def _gradient_of(f: Any, x: np.ndarray, gradient: Any) -> tuple[Callable[[np.ndarray], Any], np.ndarray]:
-    """f as a function to its value alone, and the gradient at x."""
+def check_layer(
+    forward: Callable[[Array], Array], backward: Callable[[Array], Array], x: Array, **options: Any
+) -> GradientCheck:
+    """Hold a layer's backward(dy) -> dx, which follows a forward(x) -> y, against the derivative of Σ dy y by x.
+
+    A parameter's gradient is checked in the same way, with the parameter for x. Dropout must have a frozen mask.
+    options: those of check_gradient; its reference is a forward on float64 NumPy arrays. Raises as it does.
+    """
+    y = forward(x)
+    xp, rng = xp_of(y), np.random.default_rng(options.get("seed", 0))
+    on_host = rng.choice([-1.0, 1.0], y.shape) * rng.uniform(0.5, 1.0, y.shape)  # no output goes unseen
+    dy = xp.asarray(on_host.astype(y.dtype))
+    gradient = backward(dy.copy())
+    reference = options.pop("reference", None)
+    if reference is not None:
+        options["reference"] = lambda u: (reference(u) * _host(dy)).sum()
+    return check_gradient(lambda u: (forward(u) * dy).sum(), x, gradient, **options)
+
+
+def _gradient_of(f: Any, x: Array, gradient: Any) -> tuple[Callable[[Array], Any], np.ndarray]:
+    """f as a function to its value alone, and the gradient at x, on the host."""
     first = f(x.copy())
     if gradient is None:
         if not isinstance(first, tuple) or len(first) != 2:
             raise ArgumentError("f must return (value, gradient) where no gradient is given")
-        found: Any = first[1]
-        value: Callable[[np.ndarray], Any] = lambda u: f(u)[0]  # noqa: E731  # a name for each of two
-        first = first[0]
-    else:
-        value, found = f, gradient(x.copy()) if callable(gradient) else gradient
+        first, gradient = first
+    value, found = _value_of(f), _host(gradient(x.copy()) if callable(gradient) else gradient)
     if np.shape(first) not in ((), (1,)):
         raise ArgumentError(f"f must return one number, got shape {np.shape(first)}: contract it with a cotangent")
-    found = np.asarray(found)
     if found.shape != x.shape:
         raise ArgumentError(f"gradient must have the shape of x, {x.shape}, got {found.shape}")
     if not np.isfinite(found).all():
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(found))[0])
         raise WrongGradient(f"gradient{list(bad)} is {found[bad]}, x{list(bad)} = {float(x[bad])!r}")
     return value, found
+
+
+def _value_of(f: Callable[[Array], Any]) -> Callable[[Array], Any]:
+    """f, or of an f to (value, gradient) the value alone."""
+
+    def value(u: Array) -> Any:
+        result = f(u)
+        return result[0] if isinstance(result, tuple) else result
+
+    return value
+
+
+def _host(array: Any) -> np.ndarray:
+    return np.asarray(array.get() if hasattr(array, "get") else array)
 
 
 def _is_analytic(value: Callable[[np.ndarray], Any], x: np.ndarray, step: float) -> bool:

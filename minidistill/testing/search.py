@@ -1,0 +1,70 @@
+"""The search for a case that breaks a law: Hypothesis makes the cases, and shrinks what it finds to the smallest."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .frameworks import Unusable, require_hypothesis
+from .judge import Broken, Case, Judge
+from .laws import LAWS
+
+require_hypothesis()
+import hypothesis  # noqa: E402  # behind the error that names the extra
+from hypothesis import strategies as st  # noqa: E402
+
+
+@st.composite
+def cases(draw: Any) -> Case:
+    """B of 1 to 3, N of 2 to 5, logits that are halves between -10 and 10, T of 1 to 20; they shrink towards 0."""
+    B, N = draw(st.integers(1, 3)), draw(st.integers(2, 5))
+    row = st.lists(st.integers(-20, 20), min_size=N, max_size=N)
+    z, v = (np.array(draw(st.lists(row, min_size=B, max_size=B)), dtype=np.float64) / 2 for _ in "zv")
+    y = np.array(draw(st.lists(st.integers(0, N - 1), min_size=B, max_size=B)))
+    return Case(z, v, draw(st.sampled_from([1.0, 2.0, 4.0, 20.0])), y)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Of one law. broken: what went wrong at `case`, the smallest that was found; None where it holds.
+
+    judged: False where the loss has nothing that the law is about, such as a gradient.
+    """
+
+    law: str
+    broken: str | None = None
+    case: Case | None = None
+    mistake: str = ""
+    judged: bool = True
+
+
+def try_law(judge: Judge, name: str, examples: int = 60) -> Verdict:
+    """Look for a case that breaks the law of this name."""
+    check, mistake, needs = LAWS[name]
+    if (needs == "gradient" and not judge.has_gradient) or (needs == "labels" and not judge.loss.takes_labels):
+        return Verdict(name, judged=False)
+    smallest: list[Verdict] = []
+
+    @hypothesis.settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(hypothesis.HealthCheck),
+        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        report_multiple_bugs=False,
+    )
+    @hypothesis.given(cases())
+    def search(case: Case) -> None:
+        try:
+            check(judge, case)
+        except (Broken, Unusable) as error:
+            likely = (error.mistake if isinstance(error, Broken) else "") or mistake
+            smallest[:] = [Verdict(name, str(error), case, likely)]
+            raise Broken(str(error)) from None
+
+    try:
+        search()
+    except Broken:
+        return smallest[0]
+    return Verdict(name)

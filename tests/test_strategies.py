@@ -1,0 +1,81 @@
+"""The public strategies make what their names say: shapes, ranges, hostile cases among tame ones, on any backend."""
+
+import numpy as np
+import pytest
+from hypothesis import find, given, settings
+from hypothesis import strategies as st
+
+from minidistill.testing import strategies as make
+
+anything = settings(max_examples=500, database=None)
+
+
+@given(make.shapes_BN(classes=2, batch=3).flatmap(lambda shape: st.tuples(st.just(shape), make.logits_BN(shape))))
+def test_logits_have_their_shape_and_are_finite_and_within_1e4(pair):
+    shape, z = pair
+    assert z.shape == shape
+    assert shape[-1] >= 2
+    assert shape[-2] >= 3
+    assert np.abs(z).max() <= 1e4
+
+
+@given(make.shapes_BN().flatmap(make.probabilities_BN))
+def test_rows_of_probabilities_sum_to_1_and_none_is_negative(p):
+    assert (p >= 0).all()
+    np.testing.assert_allclose(p.sum(axis=-1), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        lambda p: (p == 0).any() and p.max() < 1,
+        lambda p: (p == 1).any(),
+        lambda p: (p == p[0, 0]).all(),
+        lambda p: p.min() > 0,
+    ],
+    ids=["exact zeros", "an exact one", "uniform", "no zero"],
+)
+def test_probabilities_come_with_exact_zeros_and_ones_and_without(wanted):
+    find(make.probabilities_BN((2, 4)), wanted, settings=anything)
+
+
+@pytest.mark.parametrize("wanted", [lambda z: np.ptp(z) > 1e3, lambda z: 0 < np.ptp(z) < 0.2, lambda z: not z.any()],
+                         ids=["extreme", "tame", "all equal"])  # fmt: skip
+def test_logits_come_extreme_and_tame_and_tied(wanted):
+    find(make.logits_BN((2, 4)), wanted, settings=anything)
+
+
+@given(make.batches_BN(classes=2, dtype=np.float32))
+def test_a_batch_is_two_arrays_of_logits_and_a_label_for_each_row(batch):
+    z, v, y = batch
+    assert z.shape == v.shape
+    assert z.dtype == v.dtype == np.float32
+    assert y.shape == z.shape[:-1]
+    assert ((y >= 0) & (y < z.shape[-1])).all()
+
+
+@given(make.temperatures, make.layer_shapes(4))
+def test_temperatures_and_layers_stay_in_their_ranges(T, shape):
+    assert 0.01 <= T <= 10_000
+    assert len(shape[0]) <= 1
+    assert all(1 <= size <= 4 for size in shape[1:])
+
+
+@given(make.logits_BN((2, 3, 4)), make.layouts)
+def test_a_layout_is_an_equal_array(z, layout):
+    np.testing.assert_array_equal(layout(z), z)
+
+
+def test_among_the_layouts_are_arrays_that_are_read_only_and_not_contiguous():
+    z = np.arange(6.0).reshape(2, 3)
+    assert not make.read_only(z).flags.writeable
+    for layout in (make.transposed, make.backwards, make.strided):
+        assert not layout(z).flags.c_contiguous
+    assert make.contiguous(z).base is None
+
+
+@given(st.data())
+def test_on_moves_what_a_strategy_makes_to_a_backend(backend, data):
+    z, v, y = data.draw(make.on(backend, make.batches_BN()))
+    for array in (z, v, y):
+        assert isinstance(array, type(backend.xp.zeros(1)))
