@@ -67,12 +67,13 @@ class Report:
 
 
 def check_distillation_loss(
-    function: Callable[..., Any], framework: str = "numpy", expect: str = "", examples: int = 60
+    function: Callable[..., Any], framework: str = "numpy", expect: str = "", examples: int = 60, seed: int = 0
 ) -> Report:
     """Judge function(student_logits, teacher_logits, temperature[, labels, alpha]).
 
     framework: numpy (returns a value or (value, gradient)), torch, jax or keras. expect: what the loss is meant to be,
     some of kl, ce, batchmean, sum, t2, t0, detached, with commas; anything else is then broken. examples: for each law.
+    seed: of the search for them.
     """
     expected = [word.strip() for word in expect.split(",") if word.strip()]
     for word in expected:
@@ -80,20 +81,21 @@ def check_distillation_loss(
             raise ArgumentError(f"expect must be some of {', '.join(EXPECTATIONS)}, got {word!r}")
     loss = Loss(function, framework)
     check_count("examples", examples)
+    check_count("seed", seed, at_least=0)
     try:
         judge = Judge(loss)
     except (Unusable, Unrecognised) as error:
         return Report(loss.name, framework, None, [], str(error))
-    verdicts = [try_law(judge, name, examples) for name in LAWS]
+    verdicts = [try_law(judge, name, examples, seed) for name in LAWS]
     verdicts += [_expectation(word, judge.fingerprint) for word in expected]
     return Report(loss.name, framework, judge.fingerprint, verdicts)
 
 
 def assert_distillation_loss(
-    function: Callable[..., Any], framework: str = "numpy", expect: str = "", examples: int = 60
+    function: Callable[..., Any], framework: str = "numpy", expect: str = "", examples: int = 60, seed: int = 0
 ) -> Report:
     """The report of check_distillation_loss; raises AssertionError with it where a law is broken."""
-    report = check_distillation_loss(function, framework, expect, examples)
+    report = check_distillation_loss(function, framework, expect, examples, seed)
     if not report.passed:
         raise AssertionError(str(report))
     return report

@@ -16,9 +16,12 @@ from hypothesis import strategies as st  # noqa: E402
 
 @st.composite
 def cases(draw: Any) -> Case:
-    """B of 1 to 3, N of 2 to 5, logits that are halves between -10 and 10, T of 1 to 20; they shrink towards 0."""
+    """B of 1 to 3, N of 2 to 5, logits that are halves between -10 and 10, T of 1 to 20; they shrink towards 0.
+
+    Some rows are all 0, a network's first guess.
+    """
     B, N = draw(st.integers(1, 3)), draw(st.integers(2, 5))
-    row = st.lists(st.integers(-20, 20), min_size=N, max_size=N)
+    row = st.just([0] * N) | st.lists(st.integers(-20, 20), min_size=N, max_size=N)
     z, v = (np.array(draw(st.lists(row, min_size=B, max_size=B)), dtype=np.float64) / 2 for _ in "zv")
     y = np.array(draw(st.lists(st.integers(0, N - 1), min_size=B, max_size=B)))
     return Case(z, v, draw(st.sampled_from([1.0, 2.0, 4.0, 20.0])), y)
@@ -38,17 +41,17 @@ class Verdict:
     judged: bool = True
 
 
-def try_law(judge: Judge, name: str, examples: int = 60) -> Verdict:
-    """Look for a case that breaks the law of this name."""
+def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0) -> Verdict:
+    """Look for a case that breaks the law of this name; the same seed tries the same cases."""
     check, mistake, needs = LAWS[name]
     if (needs == "gradient" and not judge.has_gradient) or (needs == "labels" and not judge.loss.takes_labels):
         return Verdict(name, judged=False)
     smallest: list[Verdict] = []
 
+    @hypothesis.seed(seed)
     @hypothesis.settings(
         max_examples=examples,
         deadline=None,
-        derandomize=True,
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
         phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),

@@ -1,0 +1,60 @@
+"""How often does the kit accuse a correct loss, and miss a mistake? Searches of many seeds over the museum.
+
+python tests/benchmarks/false_alarms.py docs/results/false_alarms.json
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import museum
+
+import minidistill as md
+from minidistill.testing.frameworks import Loss
+from minidistill.testing.judge import Judge
+from minidistill.testing.laws import LAWS
+from minidistill.testing.search import try_law
+
+OURS = [
+    md.kl_divergence,
+    md.soft_cross_entropy,
+    lambda z, v, T, y, alpha: md.distillation(z, v, y, T, alpha),
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("json", type=Path, help="results are written there")
+    parser.add_argument(
+        "--examples", type=int, default=20_000, help="of all correct losses and laws together, at least"
+    )
+    parser.add_argument("--seeds", type=int, default=20, help="searches for each mistake")
+    options = parser.parse_args()
+    correct = [Judge(Loss(loss)) for loss in [*museum.CORRECT, *OURS]]
+    each = -(-options.examples // (len(correct) * len(LAWS)))
+    began, alarms, tried = time.perf_counter(), [], 0
+    for judge in correct:
+        for law in LAWS:
+            verdict = try_law(judge, law, each, seed=1)
+            tried += each if verdict.judged else 0
+            if verdict.broken:
+                alarms.append([judge.loss.name, law, verdict.broken, str(verdict.case)])
+    found = {}
+    for loss, law in museum.MISTAKES:
+        judge = Judge(Loss(loss))
+        found[loss.__name__] = sum(try_law(judge, law, seed=seed).broken is not None for seed in range(options.seeds))
+    record = {
+        "date": time.strftime("%Y-%m-%d"), "correct_losses": len(correct), "laws": len(LAWS), "examples": tried,
+        "false_alarms": alarms, "mistakes": len(found), "searches_for_each": options.seeds,
+        "found_in": found, "seconds": round(time.perf_counter() - began),
+    }  # fmt: skip
+    options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    print(json.dumps(record, indent=2))
+
+
+if __name__ == "__main__":
+    main()
