@@ -56,7 +56,7 @@ def test_the_gradient_is_the_derivative_of_the_value(backend, loss, batch, T, la
     assume(scale > 1e-9)
     rounding = 1e-13 / scale  # q and p are off by some 1e-15, and q - p by as much
     assert relative_error(dz, truth) < 1e-9 + rounding
-    if T < 10:
+    if T < 10 and scale > 1e-3:
         assert relative_error(dz, central_difference(lambda u: float(loss(u, v, y, T)[0].sum()), z, 1e-3 * T)) < 1e-5
 
 
