@@ -12,7 +12,7 @@ from numerics import central_difference, complex_step, relative_error
 from strategies import law
 
 import minidistill as md
-from minidistill.losses import logit_matching_gradient
+from minidistill.losses import high_temperature_gradient, logit_matching_gradient
 from minidistill.testing import check_distillation_loss
 from minidistill.testing.strategies import batches_BN, contiguous, layouts
 
@@ -207,6 +207,79 @@ def test_label_smoothing_mixes_the_label_and_every_class_alike(batch, epsilon):
     value, dz = md.label_smoothing(z, y, epsilon)
     np.testing.assert_allclose(value, (1 - epsilon) * hard + epsilon * even, rtol=1e-12)
     np.testing.assert_allclose(dz, (1 - epsilon) * hard_dz + epsilon * even_dz, rtol=0, atol=1e-14)
+
+
+OF = {  # every function of logits that is public, and the names of its arguments
+    "softmax": (md.softmax, "z T"),
+    "log_softmax": (md.log_softmax, "z T"),
+    "cross_entropy": (md.cross_entropy, "z y"),
+    "soft_cross_entropy": (md.soft_cross_entropy, "z v T"),
+    "kl_divergence": (md.kl_divergence, "z v T"),
+    "distillation": (md.distillation, "z v y T alpha"),
+    "high_temperature_gradient": (high_temperature_gradient, "z v T"),
+    "logit_matching_gradient": (logit_matching_gradient, "z v T"),
+    "logit_matching": (md.logit_matching, "z v"),
+    "reverse_kl": (md.reverse_kl, "z v T"),
+    "jensen_shannon": (md.jensen_shannon, "z v T beta"),
+    "decoupled": (md.decoupled, "z v y T alpha beta"),
+    "normalised": (md.normalised, "z v y T gamma"),
+    "dist": (md.dist, "z v T beta gamma"),
+    "standardised": (md.standardised, "z v T"),
+    "label_smoothing": (md.label_smoothing, "z y epsilon"),
+}
+GOOD = {"z": np.zeros((2, 4)), "v": np.zeros((2, 4)), "y": np.array([0, 3]), "T": 2.0,
+        "alpha": 0.5, "beta": 0.5, "gamma": 0.5, "epsilon": 0.5}  # fmt: skip
+BAD = {"z": np.full((2, 4), np.nan), "v": np.zeros((2, 4), int), "y": np.array([0, 4]), "T": -1.0,
+       "alpha": -0.1, "beta": -0.1, "gamma": -0.1, "epsilon": -0.1}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF)
+def test_every_function_of_logits_names_the_argument_that_is_wrong(name):
+    function, arguments = OF[name]
+    good = {argument: GOOD[argument] for argument in arguments.split()}
+    function(*good.values())
+    for argument in good:
+        with pytest.raises(md.ArgumentError, match=rf"^{argument} must "):
+            function(*(good | {argument: BAD[argument]}).values())
+        if argument in ("alpha", "epsilon") and name != "decoupled":
+            with pytest.raises(md.ArgumentError, match=rf"^{argument} must .* <= 1"):
+                function(*(good | {argument: 1.1}).values())
+
+
+def test_what_is_left_out_is_what_the_papers_take():
+    rng = np.random.default_rng(0)
+    z, v, y = rng.standard_normal((3, 4)), rng.standard_normal((3, 4)), np.array([0, 3, 1])
+    for short, full in (
+        (md.softmax(z), md.softmax(z, 1.0)),
+        (md.log_softmax(z), md.log_softmax(z, 1.0)),
+        (md.jensen_shannon(z, v, 2.0), md.jensen_shannon(z, v, 2.0, 0.5)),
+        (md.decoupled(z, v, y, 2.0), md.decoupled(z, v, y, 2.0, 1.0, 8.0)),
+        (md.normalised(z, v, y), md.normalised(z, v, y, 1.0, 1.5)),
+        (md.dist(z, v, 2.0), md.dist(z, v, 2.0, 1.0, 1.0)),
+        (md.label_smoothing(z, y), md.label_smoothing(z, y, 0.1)),
+    ):
+        for a, b in zip(short, full, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    "name", ["decoupled", "dist", "jensen_shannon", "label_smoothing", "normalised", "distillation"]
+)
+def test_the_ends_of_every_range_are_allowed(name):
+    function, arguments = OF[name]
+    good = {argument: GOOD[argument] for argument in arguments.split()}
+    for argument in set(good) & {"alpha", "gamma", "epsilon"}:
+        for end in (0, 1):
+            function(*(good | {argument: end}).values())
+    if name in ("decoupled", "dist"):
+        function(*(good | {"beta": 0}).values())
+        function(*(good | {"beta": 30}).values())
+
+
+def test_two_classes_are_enough_where_a_target_is_parted_from_the_others():
+    z, v, y = np.array([[1.0, -1.0]]), np.array([[0.0, 0.5]]), np.array([1])
+    assert md.decoupled(z, v, y, 1.0, 0.0, 1.0)[0] == 0  # the other class is certain among the others
+    assert np.isfinite(md.normalised(z, v, y)[0])
 
 
 @pytest.mark.parametrize(
