@@ -27,3 +27,15 @@ def _softmax(z: Array, T: float) -> Array:
     xp = xp_of(z)
     e = xp.exp((z - z.real.max(axis=-1, keepdims=True)) / T)  # (..., N)
     return e / e.sum(axis=-1, keepdims=True)
+
+
+def _softmax_backward(q: Array, dq: Array, T: float) -> Array:
+    """dC/dz_i = q_i (dq_i - Σ_j q_j dq_j)/T (..., B, N) of q = softmax(z, T), from dC/dq.
+
+    A constant added to a row of dq changes nothing. Taking out dq at the most probable class leaves no cancellation
+    between that class, where 1 - q may be below rounding, and the sum.
+    """
+    xp = xp_of(q)
+    top = q.real.argmax(axis=-1)[..., None]  # (..., B, 1)
+    dq = dq - xp.take_along_axis(dq, top, axis=-1)
+    return q * (dq - (q * dq).sum(axis=-1, keepdims=True)) / T

@@ -13,7 +13,8 @@ def reverse_kl(z: Array, v: Array, T: float) -> tuple[Array, Array]:
     """C = mean_B KL(q || p), dC/dz_i = q_i (r_i - Σ_j q_j r_j)/(T B) with r = log q - log p (Gu et al. 2024, Eq. 1)."""
     z, v, T = check_pair(z, v, T)
     log_q, log_p = sm._log_softmax(z, T), sm._log_softmax(v, T)  # (..., B, N)
-    return kl_rows(log_q, log_p).mean(axis=-1), _through_softmax(log_q, log_q - log_p) / (T * z.shape[-2])
+    dz = sm._softmax_backward(xp_of(z).exp(log_q), log_q - log_p, T)
+    return kl_rows(log_q, log_p).mean(axis=-1), dz / z.shape[-2]
 
 
 def jensen_shannon(z: Array, v: Array, T: float, beta: float = 0.5) -> tuple[Array, Array]:
@@ -29,10 +30,5 @@ def jensen_shannon(z: Array, v: Array, T: float, beta: float = 0.5) -> tuple[Arr
     top = xp.maximum(log_q.real, log_p.real)
     log_m = top + xp.log(beta * xp.exp(log_p - top) + (1 - beta) * xp.exp(log_q - top))  # (..., B, N)
     rows = beta * kl_rows(log_p, log_m) + (1 - beta) * kl_rows(log_q, log_m)
-    return rows.mean(axis=-1), _through_softmax(log_q, (1 - beta) * (log_q - log_m)) / (T * z.shape[-2])
-
-
-def _through_softmax(log_q: Array, dq: Array) -> Array:
-    """T times dC/dz (..., B, N), from dC/dq: q_i (dq_i - Σ_j q_j dq_j)."""
-    q = xp_of(log_q).exp(log_q)
-    return q * (dq - (q * dq).sum(axis=-1, keepdims=True))
+    dz = sm._softmax_backward(xp.exp(log_q), (1 - beta) * (log_q - log_m), T)
+    return rows.mean(axis=-1), dz / z.shape[-2]

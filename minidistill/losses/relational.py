@@ -20,7 +20,7 @@ def dist(z: Array, v: Array, T: float, beta: float = 1.0, gamma: float = 1.0) ->
     (rho_rows, by_rows), (rho_columns, by_columns) = _pearson(q, p, -1), _pearson(q, p, -2)
     value = beta * (1 - rho_rows).mean(axis=-1) + gamma * (1 - rho_columns).mean(axis=-1)
     dq = -(beta / B * by_rows + gamma / N * by_columns)
-    return value, q * (dq - (q * dq).sum(axis=-1, keepdims=True)) / T
+    return value, sm._softmax_backward(q, dq, T)
 
 
 def _pearson(a: Array, b: Array, axis: int) -> tuple[Array, Array]:
