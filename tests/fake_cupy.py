@@ -272,7 +272,8 @@ _VIEW = _names("reshape ravel swapaxes transpose moveaxis squeeze expand_dims br
 _METHODS = _names("sum prod mean std var max min argmax argmin all any cumsum clip round dot argsort copy")
 _COMPUTE = _METHODS + _names(
     "zeros ones full zeros_like ones_like full_like arange linspace eye concatenate stack where einsum isfinite isnan "
-    "take_along_axis isinf abs absolute negative positive sign square sqrt exp expm1 log log1p tanh floor ceil rint ascontiguousarray "
+    "take_along_axis isinf abs absolute negative positive sign square sqrt exp expm1 log log1p tanh floor ceil rint "
+    "ascontiguousarray "
     "add subtract multiply divide true_divide floor_divide remainder power matmul maximum minimum equal not_equal less "
     "less_equal greater greater_equal logical_and logical_or logical_not invert bitwise_and bitwise_or bitwise_xor "
     "left_shift right_shift"
