@@ -8,7 +8,7 @@ students on clean and on jittered images, and on an ensemble of the teachers.
 import argparse
 import json
 import statistics
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def main() -> None:
     options.add_argument(
         "--rate", type=float, metavar="F", help=f"factor on learning rates; 1, or {BRIGHTER} with --data"
     )
+    options.add_argument("--epochs", type=int, metavar="E", help="of a student on soft targets; else the preset's")
     options.add_argument("--save-logits", type=Path, metavar="FILE", help="the first teacher's, as float16 (.npy)")
     arguments = options.parse_args()
     train, test = start(arguments)
@@ -52,10 +53,14 @@ def experiment(
     """The errors of every arm, and one network of each."""
     kind, store, seeds = preset(arguments), Store(arguments.runs), range(arguments.seeds)
     factor = arguments.rate if arguments.rate is not None else BRIGHTER if arguments.data else 1.0
-    if not factor > 0 or arguments.teachers < 1:
-        name, value = ("--rate", factor) if arguments.teachers >= 1 else ("--teachers", arguments.teachers)
-        raise md.ArgumentError(f"{name} must be > 0, got {value}")
+    for name, value in (("--rate", factor), ("--teachers", arguments.teachers), ("--epochs", arguments.epochs)):
+        if value is not None and not value > 0:
+            raise md.ArgumentError(f"{name} must be > 0, got {value}")
     train = train.subset(slice(QUICK_ROWS)) if kind == "quick" else train
+    soft, jittered = (
+        replace(recipe[kind].scaled(factor), epochs=arguments.epochs or recipe[kind].epochs)
+        for recipe in (SOFT, JITTERED)
+    )
     if arguments.save_logits and not (arguments.train_teacher or arguments.full):
         raise md.ArgumentError("--save-logits needs a teacher that is trained now: --train-teacher or --full")
     live = arguments.train_teacher or arguments.full or arguments.data or arguments.hidden != 1600
@@ -68,21 +73,22 @@ def experiment(
 
     arms: dict[str, list[md.Network]] = {"teacher": teachers} if teachers else {}
     arms["baseline"] = store.train_each(PLAIN[kind].scaled(factor), train, seeds, "hard labels")
-    arms["student"] = taught(store, SOFT[kind].scaled(factor), clean, seeds, "soft targets")
+    arms["student"] = taught(store, soft, clean, seeds, "soft targets")
     counts = {name: [md.errors(network, test) for network in arm] for name, arm in arms.items()}
     if arguments.full:
         moved = [store.transfer([t], train, jitter=2) for t in teachers]
-        arms["jittered"] = taught(store, JITTERED[kind].scaled(factor), moved, seeds, "soft targets, jitter")
+        arms["jittered"] = taught(store, jittered, moved, seeds, "soft targets, jitter")
         together = [store.transfer(teachers, train, jitter=2)]
-        arms["from_ensemble"] = taught(store, JITTERED[kind].scaled(factor), together, seeds, "ensemble, jitter")
+        arms["from_ensemble"] = taught(store, jittered, together, seeds, "ensemble, jitter")
         counts |= {name: [md.errors(n, test) for n in arms[name]] for name in ("jittered", "from_ensemble")}
         vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
         counts["ensemble"] = [int((vote.argmax(axis=-1) != test.labels).sum())]
     results: dict[str, Any] = record(arguments, store.seconds)
     results["recipes"] = {
         "teacher": asdict(recipe) if teachers else embedded_teacher()["recipe"],
-        **{name: asdict(r[kind].scaled(factor)) for name, r in (("baseline", PLAIN), ("student", SOFT))},
-        **({"jittered": asdict(JITTERED[kind].scaled(factor))} if arguments.full else {}),
+        "baseline": asdict(PLAIN[kind].scaled(factor)),
+        "student": asdict(soft),
+        **({"jittered": asdict(jittered)} if arguments.full else {}),
     }
     networks = {name: arm[0] for name, arm in arms.items()}
     if not teachers:
