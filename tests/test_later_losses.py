@@ -295,6 +295,10 @@ def test_two_classes_are_enough_where_a_target_is_parted_from_the_others():
         (lambda z, y: md.label_smoothing(z, y, 1.5), "epsilon must be a finite number >= 0 and <= 1"),
         (lambda z, y: md.label_smoothing(z, y + 9), r"y must lie in 0\.\.3"),
         (lambda z, y: md.logit_matching(z[0], z[0]), "z must have shape"),
+        (lambda z, y: md.label_smoothing(z, y[:1]), r"y must have shape \(2,\)"),
+        (lambda z, y: md.decoupled(z, z, y[:1], 1.0), r"y must have shape \(2,\)"),
+        (lambda z, y: md.cross_entropy(z, y[:1]), r"y must have shape \(2,\)"),
+        (lambda z, y: md.distillation(z, z, y[:1], 1.0, 0.5), r"y must have shape \(2,\)"),
     ],
 )
 def test_a_bad_argument_is_named(call, text):

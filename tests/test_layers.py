@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numerics import central_difference, complex_step, relative_error
 from strategies import law
 
-from minidistill import Dense, Dropout, Hidden, ReLU
+from minidistill import ArgumentError, Dense, Dropout, Hidden, ReLU, random
 from minidistill.backend import Backend
 from minidistill.random import DROPOUT, KeepMask, seed_key, stream_key
 from minidistill.testing.strategies import replicas, seeds
@@ -250,3 +250,65 @@ def test_the_gradient_of_relu_at_exactly_0_is_0(backend, case, seed):
     case = case._replace(W=np.zeros_like(case.W), b=np.zeros_like(case.b))  # every x W + b is 0
     layer = Hidden(*case.W.shape[-2:])
     assert not any(gradient.any() for gradient in gradients(backend, layer, case).values())
+
+
+def prepared(layer, shape, dtype=np.float32):
+    """A layer bound to NumPy with parameters, ready for batches x of this shape."""
+    layer.bind(Backend(), 0, random.seed_key(1))
+    if layer.shapes:
+        parameters = [np.ones((*shape[:-2], *of), dtype) for of in layer.shapes]
+        layer.set_parameters(*parameters, *map(np.zeros_like, parameters))
+    layer.prepare(shape)
+    return layer
+
+
+@pytest.mark.parametrize("make", [Dense, Hidden])
+def test_a_layer_keeps_scratch_for_each_batch_shape(make):
+    layer = prepared(make(4, 3), (2, 5, 4))
+    first = layer.ones
+    assert (first.shape, first.dtype) == ((2, 1, 5), np.float32)
+    layer.prepare((2, 6, 4))
+    assert layer.ones.shape == (2, 1, 6)
+    layer.prepare((2, 5, 4))
+    assert layer.ones is first
+
+
+def test_masks_and_signs_are_boolean_buffers_of_the_layers_output_for_each_shape():
+    hidden, relu, dropout = Hidden(4, 3, 0.5), ReLU(), Dropout(0.5)
+    for rows in (5, 6):
+        prepared(hidden, (rows, 4)), prepared(relu, (rows, 4)), prepared(dropout, (rows, 4))
+        assert hidden.positive.shape == hidden.mask.keep.shape == (rows, 3)
+        assert relu.positive.shape == dropout.mask.keep.shape == (rows, 4)
+        for buffer in (hidden.positive, hidden.mask.keep, relu.positive, dropout.mask.keep):
+            assert buffer.dtype == bool
+
+
+def test_a_layer_without_dropout_draws_no_mask():
+    assert prepared(Hidden(4, 3), (5, 4)).mask is None
+    layer = prepared(Dropout(0.0), (5, 4))
+    layer.backend.dropout = lambda *arguments: pytest.fail("a mask was drawn")
+    x = np.ones((5, 4), np.float32)
+    for out in (x, np.empty_like(x)):
+        np.testing.assert_array_equal(layer.forward(x, out, 3), 1)
+
+
+@pytest.mark.parametrize("make", [lambda: Dense(4, 3), lambda: Hidden(4, 3, 0.5), ReLU, lambda: Dropout(0.5)])
+def test_backward_writes_dx_into_its_buffer_and_without_carry_forgets_old_gradients(make):
+    layer = prepared(make(), (5, 4))
+    x, dx = np.ones((5, 4), np.float32), np.empty((5, 4), np.float32)
+    dy = np.ones((5, layer.n_out or 4), np.float32)
+    layer.forward(x, np.empty_like(dy), 3)
+    assert layer.backward(dy.copy(), dx) is dx
+    if layer.shapes:
+        once = layer.dW.copy(), layer.db.copy()
+        layer.backward(dy.copy(), dx)
+        np.testing.assert_array_equal(layer.dW, once[0])
+        np.testing.assert_array_equal(layer.db, once[1])
+
+
+@pytest.mark.parametrize("make", [Dense, Hidden])
+def test_a_layers_sizes_are_counts(make):
+    with pytest.raises(ArgumentError, match=r"^n_in must"):
+        make(0, 3)
+    with pytest.raises(ArgumentError, match=r"^n_out must"):
+        make(3, 0)

@@ -194,6 +194,9 @@ BAD = {
     "momentum 1": ("momentum", lambda: SGD(0.1, momentum=1.0)),
     "momentum below 0": ("momentum", lambda: SGD(0.1, momentum=-0.1)),
     "max_norm 0": ("max_norm", lambda: SGD(0.1, max_norm=0)),
+    "factor 0": ("factor", lambda: stepwise(0.1, factor=0)),
+    "at below 0": ("at", lambda: stepwise(0.1, at=(-0.1,))),
+    "at above 1": ("at", lambda: stepwise(0.1, at=(0.5, 1.5))),
 }
 
 
@@ -208,3 +211,26 @@ def test_an_optimiser_belongs_to_the_first_network_that_it_steps(backend):
     optimizer.step(a_layer(backend, (2, 2)))
     with pytest.raises(ArgumentError, match=r"^network must "):
         optimizer.step(a_layer(backend, (2, 2)))
+
+
+@pytest.mark.parametrize("schedule", [linear, cosine, stepwise])
+def test_without_a_warm_up_the_first_rate_is_the_peak_and_with_one_the_warm_up_ends_there(schedule):
+    assert schedule(0.3)(0.0) == 0.3
+    warm = schedule(0.3, warmup=0.4)
+    assert 0 < warm(0.0) < 1e-3
+    np.testing.assert_allclose(warm(0.4 - 1e-12), 0.3, rtol=1e-6)
+    np.testing.assert_allclose(warm(0.2), 0.15, rtol=2e-3)
+    np.testing.assert_allclose(warm(0.4), 0.3)
+
+
+def test_a_step_of_the_schedule_is_taken_at_its_fraction():
+    schedule = stepwise(1.0, at=(0.5, 0.75), factor=0.1)
+    np.testing.assert_allclose([schedule(t) for t in (0.4999, 0.5, 0.7499, 0.75)], [1, 0.1, 0.1, 0.01])
+
+
+def test_momentum_is_classical_unless_asked_otherwise_and_keeps_no_second_vector(backend):
+    optimizer = SGD(linear(0.1))
+    assert (optimizer.nesterov, optimizer.carry, optimizer.learning_rate(0.5)) == (False, 0.9, 0.05)
+    optimizer.step(a_layer(backend, (2, 2)))
+    assert optimizer.velocity is None
+    assert SGD(0.1, nesterov=True).carry == 0

@@ -4,6 +4,8 @@ Each statistical bound is `SIGMAS` standard deviations of the normal approximati
 fixed for ever, a test passes always or never; a sound generator would have failed one such bound in two million.
 """
 
+import tracemalloc
+
 import hypothesis.strategies as st
 import numpy as np
 import pytest
@@ -256,3 +258,16 @@ def test_dropout_keeps_the_mean_of_every_unit_in_training_and_every_unit_outside
     assert np.abs(deviations).max() <= SIGMAS
     assert abs(np.square(deviations).sum() - x.size) <= SIGMAS * np.sqrt(2 * x.size)
     assert backend.to_host(layer.forward(on_device, out, None)).tolist() == x.tolist()
+
+
+def test_a_mask_is_redrawn_in_its_own_memory():
+    mask = random.KeepMask(np, (1000, 1000))
+    key = random.seed_key(0)
+    mask.draw(key, 1, 128)
+    tracemalloc.start()
+    drawn = mask.draw(key, 2, 128)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert drawn is mask.keep
+    assert drawn.dtype == bool
+    assert peak < 100_000  # of a million units

@@ -48,7 +48,7 @@ def normalised(z: Array, v: Array, y: Array, T: float = 1.0, gamma: float = 1.5)
     log_q, p_y = sm._log_softmax(z, 1.0), (sm._softmax(v, 1.0) * is_y).sum(axis=-1, keepdims=True)  # p_y (..., B, 1)
     hat_q, hat_p = (_others(u, is_y, T) for u in (z, v))
     p_others = xp.exp(hat_p)
-    rows = -(xp.where(is_y, p_y * log_q, 0) + gamma * T * T * p_others * xp.where(is_y, 0, hat_q)).sum(axis=-1)
+    rows = -(is_y * p_y * log_q + gamma * T * T * p_others * hat_q).sum(axis=-1)
     dz = p_y * (xp.exp(log_q) - is_y) + gamma * T * (xp.exp(hat_q) - p_others)
     return rows.mean(axis=-1), dz / z.shape[-2]
 
@@ -73,6 +73,6 @@ def _parted(z: Array, is_y: Array, T: Any) -> tuple[Array, Array, Array]:
     """
     xp = xp_of(z)
     log_q, hat = sm._log_softmax(z, T), _others(z, is_y, T)
-    log_q_y = xp.where(is_y, log_q, 0).sum(axis=-1, keepdims=True)
-    log_rest = (xp.exp(hat) * xp.where(is_y, 0, log_q - hat)).sum(axis=-1, keepdims=True)  # (..., B, 1)
+    log_q_y = (is_y * log_q).sum(axis=-1, keepdims=True)
+    log_rest = (xp.exp(hat) * (log_q - hat)).sum(axis=-1, keepdims=True)  # (..., B, 1)
     return xp.concatenate([log_q_y, log_rest], axis=-1), xp.exp(log_q_y), hat
