@@ -85,6 +85,39 @@ def epoch(record: dict[str, Any]) -> str:
     return f"An epoch of distillation with its evaluation takes {r['seconds']['minidistill']:.2f} s: {ratios}."
 
 
+def gradient_error(record: dict[str, Any]) -> str:
+    """A row for each layer and loss: the worst and the median relative error, in both precisions."""
+    rows = ["| gradient of | cases | with digits | worst, float64 | median | worst, float32 | median |",
+            "|---|---:|---:|---:|---:|---:|---:|"]  # fmt: skip
+    for name, r in record["results"].items():
+        errors = (r[f"{what}_{dtype}"] for dtype in ("float64", "float32") for what in ("worst", "median"))
+        rows.append(f"| {name} | {r['cases']:,} | {r['sound']:,} | " + " | ".join(f"{e:.1e}" for e in errors) + " |")
+    return "\n".join([*rows, "", f"NumPy {record['numpy']}, {record['date']}, {record['seconds']} s."])
+
+
+def false_alarms(record: dict[str, Any]) -> str:
+    """What the kit did on the museum, in a sentence or two."""
+    found = record["found_in"].values()
+    missed = {name: n for name, n in record["found_in"].items() if n < record["searches_for_each"]}
+    return (
+        f"{len(record['false_alarms'])} false alarms in {record['examples']:,} examples, over {record['correct_losses']} correct "
+        f"losses and {record['laws']} laws. {sum(found):,} of {record['searches_for_each'] * record['mistakes']:,} searches, "
+        f"{record['searches_for_each']} with different seeds for each of {record['mistakes']} mistakes, found the mistake"
+        + (f"; missed at times: {', '.join(missed)}." if missed else ".")
+        + f" {record['date']}, {record['seconds']} s."
+    )
+
+
+def mutants(record: dict[str, Any]) -> str:
+    """A row for each room: how many mutants, how many were killed."""
+    rows = ["| room | mutants | killed | survived |", "|---|---:|---:|---:|"]
+    for room, r in record["rooms"].items():
+        rows.append(
+            f"| `{room}` | {r['mutants']:,} | {r['killed']:,} ({r['killed'] / r['mutants']:.1%}) | {r['mutants'] - r['killed']} |"
+        )
+    return "\n".join([*rows, "", f"mutmut {record['mutmut']}, {record['date']}."])
+
+
 def verdicts(record: dict[str, Any]) -> str:
     """A row for each library: what its loss is, and the laws it breaks, each with its smallest counterexample below."""
     rows = ["| loss | version | it computes | broken laws |", "|---|---|---|---|"]
@@ -116,7 +149,11 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "controls": example("08_controls"),
     "losses_compared": example("09_losses_compared"),
     "validation": example("validate"),
+    "validation_teacher": example("validate"),
     "verdicts": verdicts,
+    "gradient_error": gradient_error,
+    "false_alarms": false_alarms,
+    "mutants": mutants,
     "step": step,
     "step_line": step_line,
     "epoch": epoch,
@@ -140,12 +177,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a table is stale")
     arguments = parser.parse_args()
     stale = []
-    for path in (
-        ROOT / "README.md",
-        ROOT / "docs" / "performance.md",
-        ROOT / "docs" / "reproduction.md",
-        ROOT / "docs" / "verdicts.md",
-    ):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         old = path.read_text(encoding="utf-8") if path.exists() else ""
         if (new := rewritten(old)) != old:
             stale.append(path.name)

@@ -9,9 +9,12 @@ Not among the tests of this project's own code: a new release of a library may c
 
 import importlib
 import json
+import re
+import subprocess
 import sys
 import time
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 
@@ -89,6 +92,18 @@ def test_the_verdict_on_a_library_is_the_committed_one(function):
         pytest.importorskip(module, exc_type=ImportError)
     report = check_distillation_loss(function, framework)
     assert {verdict.law for verdict in report.broken} == broken, str(report)
+
+
+DOCS = Path(__file__).parents[1] / "docs" / "verdicts.md"
+REPORTS = re.findall(r"```python\n(.*?)```\n\n```text\n(.*?)```", DOCS.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize(("code", "printed"), REPORTS, ids=range(1, 1 + len(REPORTS)))
+def test_a_report_prints_what_the_docs_say(code, printed):
+    for module in re.findall(r"^(?:import|from) (\S+)", code, re.MULTILINE):
+        pytest.importorskip(module, exc_type=ImportError)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == printed, done.stderr
 
 
 def main(path):
