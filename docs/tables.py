@@ -96,14 +96,14 @@ def gradient_error(record: dict[str, Any]) -> str:
 
 
 def false_alarms(record: dict[str, Any]) -> str:
-    """What the kit did on the museum, in a sentence or two."""
-    found = record["found_in"].values()
-    missed = {name: n for name, n in record["found_in"].items() if n < record["searches_for_each"]}
+    """What the kit did on the museum, in a few sentences."""
+    R, found = record["searches_for_each"], record["found_in"]
+    missed = [f"{name} {R - n} times" for name, n in found.items() if n < R]
     return (
-        f"{len(record['false_alarms'])} false alarms in {record['examples']:,} examples, over {record['correct_losses']} correct "
-        f"losses and {record['laws']} laws. {sum(found):,} of {record['searches_for_each'] * record['mistakes']:,} searches, "
-        f"{record['searches_for_each']} with different seeds for each of {record['mistakes']} mistakes, found the mistake"
-        + (f"; missed at times: {', '.join(missed)}." if missed else ".")
+        f"{len(record['false_alarms'])} false alarms in {record['examples']:,} examples, over "
+        f"{record['correct_losses']} correct losses and {record['laws']} laws. Of {R} searches for each of "
+        f"{record['mistakes']} mistakes, {sum(found.values()):,} of {R * len(found):,} found it"
+        + (f"; missed: {', '.join(missed)}." if missed else ".")
         + f" {record['date']}, {record['seconds']} s."
     )
 
@@ -112,9 +112,8 @@ def mutants(record: dict[str, Any]) -> str:
     """A row for each room: how many mutants, how many were killed."""
     rows = ["| room | mutants | killed | survived |", "|---|---:|---:|---:|"]
     for room, r in record["rooms"].items():
-        rows.append(
-            f"| `{room}` | {r['mutants']:,} | {r['killed']:,} ({r['killed'] / r['mutants']:.1%}) | {r['mutants'] - r['killed']} |"
-        )
+        killed, share = r["killed"], r["killed"] / r["mutants"]
+        rows.append(f"| `{room}` | {r['mutants']:,} | {killed:,} ({share:.1%}) | {r['mutants'] - killed} |")
     return "\n".join([*rows, "", f"mutmut {record['mutmut']}, {record['date']}."])
 
 
