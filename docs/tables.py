@@ -1,6 +1,7 @@
 """Write the measured tables into README.md and docs/ from docs/results/*.json; --check only tells if one is stale.
 
-A table stands between <!-- name --> and <!-- /name -->, and comes from the result file of that name.
+A table stands between <!-- name --> and <!-- /name -->, and comes from the result file of that name; the table of the
+laws comes from the code.
 """
 
 import argparse
@@ -136,6 +137,18 @@ def verdicts(record: dict[str, Any]) -> str:
     return "\n".join([*rows, "", *below, "", f"Python {record['python']}, {record['date']}."])
 
 
+def laws() -> str:
+    """A row for each law of minidistill.testing: what it says and the mistake that it catches."""
+    sys.path.insert(0, str(ROOT))
+    from minidistill.testing.laws import LAWS
+
+    rows = ["| law | it says | the likely mistake where it is broken |", "|---|---|---|"]
+    for name, (check, mistake, _) in LAWS.items():
+        says = " ".join((check.__doc__ or "").split())
+        rows.append(f"| {name.replace('_', ' ')} | {says} | {mistake} |".replace("||", "‖"))
+    return "\n".join(rows)
+
+
 TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "headline_default": example("01_headline"),
     "headline_full": example("01_headline"),
@@ -162,12 +175,17 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def rewritten(text: str) -> str:
-    for name, table in TABLES.items():
+    for name in re.findall(r"<!-- (\w+) -->\n", text):
         path = ROOT / "docs" / "results" / f"{name.removesuffix('_line')}.json"
-        marked = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if path.exists() and marked.search(text):
-            body = table(json.loads(path.read_text(encoding="utf-8"))) + "\n"
-            text = marked.sub(lambda match, body=body: match[1] + body + match[2], text)  # type: ignore[misc]
+        if name == "laws":
+            body = laws()
+        elif path.exists():
+            body = TABLES[name](json.loads(path.read_text(encoding="utf-8")))
+        else:
+            continue
+        head, tail = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        before, _, after = text.partition(head)
+        text = before + head + body + "\n" + tail + after.partition(tail)[2]
     return text
 
 

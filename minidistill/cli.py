@@ -29,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     check.add_argument("--expect", default="", metavar="WORDS", help="kl or ce, batchmean or sum, t2 or t0, detached")
     check.add_argument("--examples", type=int, default=60, metavar="N", help="tried for each law; default: 60")
+    check.add_argument("--seed", type=int, default=0, metavar="S", help="of the search for them; default: 0")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     check.epilog = (
         "The function is loss(student_logits, teacher_logits, temperature) or has (labels, alpha) behind; with numpy "
@@ -57,7 +58,7 @@ def check_loss(options: argparse.Namespace) -> int:
     if options.json and not options.json.absolute().parent.is_dir():
         raise ArgumentError(f"--json must be a file in a folder that exists, got {str(options.json)!r}")
     function = load_function(options.target)
-    report = check_distillation_loss(function, options.framework, options.expect, options.examples)
+    report = check_distillation_loss(function, options.framework, options.expect, options.examples, options.seed)
     print(report)
     if options.json:
         options.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")

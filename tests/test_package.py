@@ -10,6 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+SNIPPETS = README + (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
 
 
 def python(code: str) -> str:
@@ -39,7 +40,7 @@ def test_importing_costs_at_most_1_3_times_the_import_of_numpy() -> None:
     assert fastest["minidistill"] <= 1.3 * fastest["numpy"]
 
 
-@pytest.mark.parametrize("snippet", re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", README, re.DOTALL))
+@pytest.mark.parametrize("snippet", re.findall(r"```python\n(.*?)```\n+```text\n(.*?)```", SNIPPETS, re.DOTALL))
 def test_a_readme_snippet_prints_exactly_what_the_readme_shows(snippet: tuple[str, str]) -> None:
     code, output = snippet
     assert python(code) == output
