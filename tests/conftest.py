@@ -11,9 +11,9 @@ from minidistill import BackendUnavailable
 from minidistill.backend import Backend, CupyBackend, OpenBlasBackend, find_routines
 
 settings.register_profile("laws", deadline=None, derandomize=True, max_examples=60, database=None)
+# under mutmut nobody reads the smallest example, and one backend will do
 settings.register_profile("mutants", settings.get_profile("laws"), phases=(Phase.explicit, Phase.generate))
-MUTATING = "MUTANT_UNDER_TEST" in os.environ  # by mutmut: nobody reads the smallest example, and one backend will do
-settings.load_profile("mutants" if MUTATING else "laws")
+settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "laws")
 
 
 def _backends() -> dict[str, Callable[[], Backend]]:
@@ -21,7 +21,7 @@ def _backends() -> dict[str, Callable[[], Backend]]:
         CupyBackend()  # or the error that says what is missing: a run that asks for a GPU must not pass without one
         return {"cupy": CupyBackend}
     found: dict[str, Callable[[], Backend]] = {"reference": Backend}
-    if MUTATING:
+    if "MUTANT_UNDER_TEST" in os.environ:
         return found
     if routines := find_routines():
         found["numpy"] = lambda: OpenBlasBackend(routines)

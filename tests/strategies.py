@@ -1,5 +1,7 @@
 """What the tests draw beside the strategies of minidistill.testing, and how many examples they try."""
 
+import os
+
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -7,3 +9,5 @@ law = settings(max_examples=25, deadline=None)  # a theorem: tried anew on every
 few = settings(max_examples=20, deadline=None)  # a theorem whose every example trains a network
 
 alphas = st.floats(0.01, 0.99)
+MUTATING = "MUTANT_UNDER_TEST" in os.environ  # by mutmut
+EXAMPLES = 6 if MUTATING else 60  # of each law of the kit

@@ -6,6 +6,7 @@ import sys
 import museum
 import numpy as np
 import pytest
+from strategies import EXAMPLES
 
 import minidistill as md
 from minidistill.cli import main
@@ -21,7 +22,7 @@ NAMES = [loss.__name__ for loss in museum.CORRECT]
 
 @pytest.mark.parametrize("loss", museum.CORRECT, ids=NAMES)
 def test_a_correct_loss_of_any_convention_passes(loss):
-    report = assert_distillation_loss(loss)
+    report = assert_distillation_loss(loss, examples=EXAMPLES)
     assert report.fingerprint.form == (
         "cross-entropy(teacher, student)" if "entropy" in loss.__name__ else "KL(teacher || student)"
     )
@@ -75,10 +76,10 @@ def test_the_fingerprint_names_what_alpha_weighs_and_the_hard_terms_power_of_tem
 
 def test_the_projects_own_losses_pass_with_what_they_declare():
     assert_distillation_loss(
-        lambda z, v, T, y, alpha: md.distillation(z, v, y, T, alpha), expect="kl,batchmean,t2", examples=25
+        lambda z, v, T, y, alpha: md.distillation(z, v, y, T, alpha), expect="kl,batchmean,t2", examples=EXAMPLES // 2
     )
-    assert_distillation_loss(md.kl_divergence, expect="kl,batchmean,t0", examples=25)
-    assert_distillation_loss(md.soft_cross_entropy, expect="ce,batchmean,t0", examples=25)
+    assert_distillation_loss(md.kl_divergence, expect="kl,batchmean,t0", examples=EXAMPLES // 2)
+    assert_distillation_loss(md.soft_cross_entropy, expect="ce,batchmean,t0", examples=EXAMPLES // 2)
 
 
 @pytest.mark.parametrize("expect", ["ce", "sum", "t0", "detached"])
@@ -158,10 +159,11 @@ number = 3
 def test_the_command_judges_a_file_and_answers_by_its_exit_code(tmp_path, capsys):
     file, report = tmp_path / "losses.py", tmp_path / "report.json"
     file.write_text(SOURCE)
-    assert main(["check", f"{file}:good", "--expect", "kl,batchmean,t2", "--json", str(report)]) == 0
+    options = ["--json", str(report), "--examples", str(EXAMPLES)]
+    assert main(["check", f"{file}:good", "--expect", "kl,batchmean,t2", *options]) == 0
     assert json.loads(report.read_text())["passed"] is True
     assert "laws hold" in capsys.readouterr().out
-    assert main(["check", f"{file}:bad", "--json", str(report)]) == 1
+    assert main(["check", f"{file}:bad", *options]) == 1
     out = capsys.readouterr().out
     for text in (
         "reduction        mean",
