@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from importlib.resources import files
@@ -116,9 +117,9 @@ class Store:
         network = md.Network.mlp(sizes, input_dropout=recipe.input_dropout, dropout=recipe.dropout, seeds=seeds)
         path = self._path(title, recipe, data, seeds, network.backend.name)
         if path.exists():
-            with np.load(path) as kept:
-                network.parameters[...] = network.backend.asarray(kept["parameters"])
-                self.seconds += float(kept["seconds"])
+            kept = _kept(path)
+            network.parameters[...] = network.backend.asarray(kept["parameters"])
+            self.seconds += float(kept["seconds"])
             return network
         began = time.perf_counter()
         optimizer = md.SGD(md.linear(recipe.learning_rate, warmup=0.1), recipe.momentum, max_norm=recipe.max_norm)
@@ -148,7 +149,7 @@ class Store:
             digest.update(np.ascontiguousarray(data.backend.to_host(array)).data)
         path = self._named(title, digest.hexdigest())
         if path.exists():
-            return md.TransferSet(data.inputs, np.load(path), data.labels)
+            return md.TransferSet(data.inputs, _kept(path), data.labels)
         began = time.perf_counter()
         transfer = md.TransferSet.from_teacher(
             lambda x: md.geometric_mean(md.get_backend().xp.stack([teacher.predict(x) for teacher in teachers])),
@@ -179,6 +180,16 @@ def _keep(path: Path, write: Callable[[Any], object]) -> None:
     with unfinished.open("wb") as file:
         write(file)
     unfinished.replace(path)
+
+
+def _kept(path: Path) -> Any:
+    """What a file of the store holds: an array, or a dict of arrays."""
+    try:
+        with path.open("rb") as file:
+            kept = np.load(file)
+            return dict(kept) if isinstance(kept, np.lib.npyio.NpzFile) else kept
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise md.DataError(f"{path} must hold a finished training, got {error}: delete it to train again") from None
 
 
 def embedded_teacher() -> dict[str, Any]:

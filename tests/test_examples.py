@@ -101,6 +101,21 @@ def test_a_finished_training_is_found_again_and_anything_that_determines_it_tell
         assert len(list(tmp_path.iterdir())) == number
 
 
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x93NUMPY"])
+def test_a_kept_file_that_is_broken_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
+    recipes, data = small_training()
+    network = recipes.Store(tmp_path).train(recipes.Recipe((5,), 2, 0.1), data, 0, "a")
+    recipes.Store(tmp_path).transfer([network], data)
+    for path in tmp_path.iterdir():
+        path.write_bytes(content)
+    for again in (
+        lambda: recipes.Store(tmp_path).train(recipes.Recipe((5,), 2, 0.1), data, 0, "a"),
+        lambda: recipes.Store(tmp_path).transfer([network], data),
+    ):
+        with pytest.raises(md.DataError, match=r"must hold a finished training, got .*: delete it to train again"):
+            again()
+
+
 def test_a_script_that_was_cut_off_goes_on_with_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
