@@ -172,3 +172,21 @@ def test_the_boundary_of_a_max_norm_is_a_kink():
     assert check_gradient(f, W, cotangent).kinks == [(0, 0), (1, 0)]
     with pytest.raises(WrongGradient, match=r"gradient\[1, 1\]"):
         check_gradient(f, W, cotangent + np.array([[0, 0], [0, 0.1]]))
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_the_cotangent_of_a_layer_leaves_no_output_out_and_is_the_same_for_the_same_seed(seed):
+    x, seen = np.arange(12.0, dtype=np.float32).reshape(3, 4) / 7, []
+
+    def backward(dy):
+        seen.append(dy.copy())
+        return 3 * dy
+
+    options = {} if seed is None else {"seed": seed}
+    assert check_layer(lambda u: 3 * u, backward, x, **options).error < 1e-3
+    rng = np.random.default_rng(seed or 0)
+    expected = rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.0, x.shape)
+    assert seen[0].dtype == np.float32
+    np.testing.assert_array_equal(seen[0], expected.astype(np.float32))
+    with pytest.raises(WrongGradient):
+        check_layer(lambda u: 3 * u, lambda dy: 3.5 * dy, x)

@@ -54,11 +54,30 @@ def test_a_batch_is_two_arrays_of_logits_and_a_label_for_each_row(batch):
     assert ((y >= 0) & (y < z.shape[-1])).all()
 
 
-@given(make.temperatures, make.layer_shapes(4))
-def test_temperatures_and_layers_stay_in_their_ranges(T, shape):
+@given(make.temperatures)
+def test_temperatures_stay_in_their_range(T):
     assert 0.01 <= T <= 10_000
-    assert len(shape[0]) <= 1
-    assert all(1 <= size <= 4 for size in shape[1:])
+
+
+@pytest.mark.parametrize("largest", [None, 3])
+def test_layer_shapes_reach_their_largest_and_no_further(largest):
+    shapes = make.layer_shapes() if largest is None else make.layer_shapes(largest)
+    largest = largest or 5
+    seen = set()
+
+    @settings(max_examples=300, database=None)
+    @given(shapes)
+    def look(shape):
+        lead, *sizes = shape
+        assert len(lead) <= 1
+        assert len(sizes) == 3
+        seen.update((i, size) for i, size in enumerate(sizes))
+        seen.add(lead)
+
+    look()
+    assert seen == {(i, size) for i in range(3) for size in range(1, largest + 1)} | {(), (1,), (2,), (3,)}
+    one = make.layer_shapes(1, lead=st.just((7,)))
+    find(one, lambda shape: shape == ((7,), 1, 1, 1), settings=anything)
 
 
 @given(make.logits_BN((2, 3, 4)), make.layouts)
@@ -75,7 +94,19 @@ def test_among_the_layouts_are_arrays_that_are_read_only_and_not_contiguous():
 
 
 @given(st.data())
-def test_on_moves_what_a_strategy_makes_to_a_backend(backend, data):
-    z, v, y = data.draw(make.on(backend, make.batches_BN()))
+def test_on_moves_the_arrays_that_a_strategy_makes_to_a_backend_and_nothing_else(backend, data):
+    made = data.draw(make.on(backend, st.tuples(make.batches_BN(), make.temperatures)))
+    (z, v, y), T = made
     for array in (z, v, y):
         assert isinstance(array, type(backend.xp.zeros(1)))
+    assert isinstance(T, float)
+    assert isinstance(data.draw(make.on(backend, make.logits_BN((2, 3)))), type(z))
+    moved = []
+    backend.asarray, original = lambda a: moved.append(a) or original(a), backend.asarray
+    try:
+        z = np.zeros(2)
+        data.draw(make.on(backend, st.just((z, 3.0))))
+    finally:
+        backend.asarray = original
+    assert len(moved) == 1
+    assert moved[0] is z

@@ -11,11 +11,12 @@ from strategies import EXAMPLES
 import minidistill as md
 from minidistill.cli import main
 from minidistill.testing import assert_distillation_loss, check_distillation_loss
-from minidistill.testing.check import load_function
-from minidistill.testing.frameworks import Loss
-from minidistill.testing.judge import Judge
+from minidistill.testing.check import Report, load_function
+from minidistill.testing.fingerprint import Fingerprint
+from minidistill.testing.frameworks import Loss, require_hypothesis
+from minidistill.testing.judge import Case, Judge
 from minidistill.testing.laws import LAWS
-from minidistill.testing.search import try_law
+from minidistill.testing.search import Verdict, try_law
 
 NAMES = [loss.__name__ for loss in museum.CORRECT]
 
@@ -141,6 +142,118 @@ def test_a_missing_framework_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     with pytest.raises(md.BackendUnavailable, match=r"--framework torch needs the package torch.*pip install torch"):
         check_distillation_loss(museum.kl_batchmean_t2, "torch")
+
+
+CASE = Case(np.array([[0.0, 0.5]]), np.array([[1.0, 0.0]]), 2.0, np.array([1]))
+VERDICTS = [
+    Verdict("first_law"),
+    Verdict("second_law", "3 became 4", CASE, "a factor"),
+    Verdict("third_law", judged=False),
+    Verdict("it_is_sum_as_declared", "it is mean"),
+]
+KL = "KL(teacher || student)"
+
+
+def test_a_report_reads_as_it_should():
+    report = Report("loss", "torch", Fingerprint(KL, "batchmean", 2.0, "soft", 0.0, True), VERDICTS)
+    assert str(report).splitlines() == [
+        "loss (torch)",
+        "",
+        "  form             KL(teacher || student)",
+        "  reduction        batchmean",
+        "  power of T       2",
+        "  alpha weighs     the soft term",
+        "  T, hard term     0",
+        "  teacher          detached",
+        "",
+        "  holds   first law",
+        "  BROKEN  second law",
+        "  -       third law",
+        "  BROKEN  it is sum as declared",
+        "",
+        "second law: 3 became 4",
+        "  at z = [[0.0, 0.5]], v = [[1.0, 0.0]], T = 2, y = [1]",
+        "  likely: a factor",
+        "",
+        "it is sum as declared: it is mean",
+        "",
+        "1 of 3 laws hold",
+    ]
+    assert [verdict.law for verdict in report.broken] == ["second_law", "it_is_sum_as_declared"]
+    assert not report.passed
+
+
+@pytest.mark.parametrize(
+    ("fingerprint", "lines"),
+    [
+        (Fingerprint(KL, "sum", None), ["  power of T       none"]),
+        (Fingerprint(KL, "sum", 0.0, "hard", None), ["  alpha weighs     the hard term", "  T, hard term     unknown"]),
+        (Fingerprint(KL, "sum", 1.5, None, None, False),
+         ["  power of T       1.5",
+          "  teacher          takes a gradient: call it without one for the teacher"]),
+    ],
+)  # fmt: skip
+def test_a_report_says_what_it_does_not_know(fingerprint, lines):
+    shown = str(Report("loss", "numpy", fingerprint, [Verdict("a_law")])).splitlines()
+    assert shown[-1] == "1 of 1 laws hold"
+    for line in lines:
+        assert line in shown
+    assert sum("alpha" in line for line in shown) == (fingerprint.alpha is not None)
+    assert sum("teacher   " in line for line in shown) == (fingerprint.detached is not None)
+
+
+def test_a_report_of_a_function_that_cannot_be_judged_says_why():
+    report = Report("loss", "numpy", None, [], "it raised KeyError: 'x'")
+    assert str(report) == "loss (numpy)\ncannot be judged: it raised KeyError: 'x'"
+    assert not report.passed
+    assert report.as_dict() == {"name": "loss", "framework": "numpy", "passed": False,
+                                "unusable": "it raised KeyError: 'x'", "fingerprint": None, "laws": {}}  # fmt: skip
+
+
+def test_a_report_as_a_dict_for_json():
+    found = Report("loss", "jax", Fingerprint(KL, "batchmean", 2.0), VERDICTS).as_dict()
+    assert found == json.loads(json.dumps(found)) == {
+        "name": "loss", "framework": "jax", "passed": False, "unusable": None,
+        "fingerprint": {"form": KL, "reduction": "batchmean", "power": 2.0, "alpha": None, "hard_power": None,
+                        "detached": None},
+        "laws": {
+            "first_law": {"verdict": "holds", "what": None, "mistake": None, "case": None},
+            "second_law": {"verdict": "broken", "what": "3 became 4", "mistake": "a factor", "case": str(CASE)},
+            "third_law": {"verdict": "not judged", "what": None, "mistake": None, "case": None},
+            "it_is_sum_as_declared": {"verdict": "broken", "what": "it is mean", "mistake": None, "case": None},
+        },
+    }  # fmt: skip
+
+
+def test_a_report_passes_if_no_law_is_broken():
+    assert Report("loss", "numpy", Fingerprint(KL, "sum", 0.0), VERDICTS[:1]).passed
+
+
+def test_without_hypothesis_the_kit_names_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "hypothesis", None)
+    with pytest.raises(md.BackendUnavailable) as raised:
+        require_hypothesis()
+    assert str(raised.value) == "minidistill.testing needs hypothesis, which the extra 'testing' installs"
+
+
+def test_a_file_may_import_its_neighbours_and_its_path_may_hold_a_colon(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.delitem(sys.modules, "antigravity", raising=False)
+    folder = tmp_path / "a:b"
+    folder.mkdir()
+    (folder / "antigravity.py").write_text("scale = 4.0")  # not the standard library's
+    (folder / "losses.py").write_text("import antigravity\ndef loss(z, v, T):\n    return antigravity.scale")
+    assert load_function(f"{folder}/losses.py:loss")(0, 0, 0) == 4.0
+    monkeypatch.delitem(sys.modules, "antigravity")
+
+
+def test_a_module_in_the_current_folder_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    monkeypatch.delitem(sys.modules, "antigravity", raising=False)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "antigravity.py").write_text("def loss(z, v, T):\n    return 5.0")
+    assert load_function("antigravity:loss")(0, 0, 0) == 5.0
+    monkeypatch.delitem(sys.modules, "antigravity")
 
 
 SOURCE = """

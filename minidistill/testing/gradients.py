@@ -52,9 +52,10 @@ def check_gradient(
     float64 NumPy arrays, whose derivative is then the truth: for a gradient in float32 or float16, whose differences
     show few digits, and needed for an x on a device, such as CuPy's. method: "complex", "difference", or "auto":
     complex where f takes complex numbers and is analytic, as both methods then agree. step: of the differences,
-    relative to the size of x. tolerance: of the relative error; 1e-9 for complex steps, 1e-6 for differences, both in
-    float64; 3e-2 for differences in float32; with a reference, 1e-4 for float32 and 3e-2 for float16. directions:
-    random ones, of which no component is small. Raises WrongGradient, or ArgumentError if the parts do not fit.
+    relative to the size of x. tolerance: of the relative error; in float64 1e-9 for complex steps and 1e-6 for
+    differences; 1e-4 for a gradient in float32 and 3e-2 in float16 against a truth in float64 (complex steps, or a
+    reference), else 3e-2 and 0.3. directions: random ones, of which no component is small. Raises WrongGradient, or
+    ArgumentError if the parts do not fit.
     """
     x = as_array("x", x)
     if x.dtype.kind != "f" or x.size == 0 or not bool(xp_of(x).isfinite(x).all()):
@@ -72,9 +73,8 @@ def check_gradient(
     if method == "auto":
         method = "complex" if _is_analytic(value, x, step) else "difference"
     if tolerance is None:
-        exact = 1e-9 if method == "complex" else 1e-6
-        judged = {np.dtype(np.float32): 1e-4, np.dtype(np.float16): 3e-2} if reference else {}
-        tolerance = judged.get(precision, exact if precision == np.float64 or method == "complex" else 3e-2)
+        coarse = [dtype for dtype in (precision, found.dtype) if dtype.kind == "f" and dtype.itemsize < 8]
+        tolerance = _tolerance(method, min([8, *(dtype.itemsize for dtype in coarse)]), reference is not None)
     check_number("tolerance", tolerance, above=0)
     rng, kinks = np.random.default_rng(seed), list[tuple[int, ...]]()
     unit = list(_unit_directions(x.shape)) if x.size <= ALL_COMPONENTS else []
@@ -100,6 +100,15 @@ def check_gradient(
             raise WrongGradient(_report(None, claimed, slope, off, tolerance, method, x, seed))
         error = max(error, off)
     return GradientCheck(error, method, kinks)
+
+
+def _tolerance(method: str, bytes_each: int, has_reference: bool) -> float:
+    """Of a relative error, for the coarser of x and its gradient."""
+    if bytes_each == 8:
+        return 1e-9 if method == "complex" else 1e-6
+    if has_reference or method == "complex":  # the truth has float64's digits
+        return 1e-4 if bytes_each == 4 else 3e-2
+    return 3e-2 if bytes_each == 4 else 0.3
 
 
 def check_layer(
