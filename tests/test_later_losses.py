@@ -272,6 +272,10 @@ def test_the_ends_of_every_range_are_allowed(name):
     for argument in set(good) & {"alpha", "gamma", "epsilon"}:
         for end in (0, 1):
             function(*(good | {argument: end}).values())
+    if name == "jensen_shannon":
+        function(*(good | {"beta": 1 - 2**-24}).values())
+        with pytest.raises(md.ArgumentError, match=r"^beta must"):
+            function(*(good | {"beta": 1 - 2**-25}).values())
     if name in ("decoupled", "dist"):
         function(*(good | {"beta": 0}).values())
         function(*(good | {"beta": 30}).values())

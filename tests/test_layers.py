@@ -12,6 +12,7 @@ from strategies import law
 
 from minidistill import ArgumentError, Dense, Dropout, Hidden, ReLU, random
 from minidistill.backend import Backend
+from minidistill.layers import recall
 from minidistill.random import DROPOUT, KeepMask, seed_key, stream_key
 from minidistill.testing.strategies import replicas, seeds
 
@@ -274,13 +275,23 @@ def test_a_layer_keeps_scratch_for_each_batch_shape(make):
 
 
 def test_masks_and_signs_are_boolean_buffers_of_the_layers_output_for_each_shape():
-    hidden, relu, dropout = Hidden(4, 3, 0.5), ReLU(), Dropout(0.5)
-    for rows in (5, 6):
-        prepared(hidden, (rows, 4)), prepared(relu, (rows, 4)), prepared(dropout, (rows, 4))
+    hidden, relu, dropout = layers = [prepared(layer, (5, 4)) for layer in (Hidden(4, 3, 0.5), ReLU(), Dropout(0.5))]
+    for rows in (5, 6, 5):
+        for layer in layers:
+            layer.prepare((rows, 4))
         assert hidden.positive.shape == hidden.mask.keep.shape == (rows, 3)
         assert relu.positive.shape == dropout.mask.keep.shape == (rows, 4)
         for buffer in (hidden.positive, hidden.mask.keep, relu.positive, dropout.mask.keep):
             assert buffer.dtype == bool
+
+
+def test_scratch_is_kept_for_four_shapes_and_the_oldest_is_given_up_for_a_fifth():
+    made = {}
+    for key in (1, 2, 3, 4, 1, 5):
+        assert recall(made, key, lambda key=key: [key]) == [key]
+    assert list(made) == [2, 3, 4, 5]
+    kept = made[2]
+    assert recall(made, 2, lambda: pytest.fail("made again")) is kept
 
 
 def test_a_layer_without_dropout_draws_no_mask():

@@ -271,3 +271,7 @@ def test_a_mask_is_redrawn_in_its_own_memory():
     assert drawn is mask.keep
     assert drawn.dtype == bool
     assert peak < 100_000  # of a million units
+
+
+def test_the_first_position_of_a_stream_is_0():
+    assert random.stream_key(random.SHUFFLE) == random.stream_key(random.SHUFFLE, 0)
