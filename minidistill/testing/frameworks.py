@@ -138,23 +138,19 @@ def _call_jax(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple
     jax.config.update("jax_enable_x64", True)
     y, alpha = rest if rest else (None, None)
     arrays = [jax.numpy.asarray(a) for a in (z, v, y) if a is not None]
-    try:
-        value, gradients = _jax_gradient(function, T, alpha, True)(*arrays)
-    except jax.errors.JAXTypeError:  # it looks at values, which only an untraced array has
-        value, gradients = _jax_gradient(function, T, alpha, False)(*arrays)
+    value, gradients = _jax_gradient(function, T, alpha)(*arrays)
     return np.asarray(value), np.asarray(gradients[0]), np.asarray(gradients[1])
 
 
 @cache
-def _jax_gradient(function: Any, T: float, alpha: float | None, compiled: bool) -> Any:
+def _jax_gradient(function: Any, T: float, alpha: float | None) -> Any:
     """Of (z, v) or (z, v, y): value and gradients by z and v, compiled for each shape: tracing every call is slow."""
     jax = importlib.import_module("jax")
 
     def call(z: Any, v: Any, *y: Any) -> Any:
         return function(z, v, T, *y, *([] if alpha is None else [alpha]))
 
-    gradient = jax.value_and_grad(call, argnums=(0, 1))
-    return jax.jit(gradient) if compiled else gradient
+    return jax.jit(jax.value_and_grad(call, argnums=(0, 1)))
 
 
 def _call_keras(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:

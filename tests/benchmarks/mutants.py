@@ -28,7 +28,7 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
     (r"_pearson.*\n.*\n.*- TINY", "TINY matters where nothing varies, and both signs keep that finite"),
     (
         r"decoupled.x__others",
-        "any number a thousand temperatures below the row is as good as its own minimum less them",
+        "any number a thousand temperatures below the row will do",
     ),
     (r"x_kl_rows.*\n.*near = ", "both forms are exact at the border between them, and near it"),
     (r"x_kl_rows.*\n.*\n.*-d, 1", "the value where `near` is False is not taken"),

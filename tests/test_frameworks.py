@@ -1,0 +1,212 @@
+"""How the kit calls a stranger's loss: the same numbers through NumPy, PyTorch, JAX and Keras, and what none may do.
+
+pip install torch==2.13.0 jax keras && KERAS_BACKEND=torch python -m pytest -m libraries tests/test_frameworks.py
+"""
+
+import functools
+import sys
+
+import museum
+import numpy as np
+import pytest
+from strategies import MUTATING
+
+import minidistill as md
+from minidistill.testing.frameworks import Loss, Unusable
+
+Z, V, Y, T = (
+    np.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]]),
+    np.array([[2.0, 0.0, -1.0], [1.0, 1.0, 0.0]]),
+    np.array([0, 2]),
+    3.0,
+)
+SOFT, SOFT_GRADIENT = museum.kl_batchmean_t2(Z, V, T)
+MIXED, MIXED_GRADIENT = museum.alpha_weighs_the_soft_term(Z, V, T, Y, 0.3)
+
+
+def torch_loss(z, v, T, y=None, alpha=1.0):
+    import torch
+    from torch.nn import functional
+
+    soft = T**2 * functional.kl_div(
+        (z / T).log_softmax(-1), (v / T).log_softmax(-1), log_target=True, reduction="batchmean"
+    )
+    if y is None:
+        return soft
+    assert y.dtype == torch.int64
+    return alpha * soft + (1 - alpha) * functional.cross_entropy(z, y)
+
+
+def torch_soft(z, v, T):
+    return torch_loss(z, v, T)
+
+
+def torch_mixed(z, v, T, y, alpha):
+    return torch_loss(z, v, T, y, alpha)
+
+
+def torch_detached(z, v, T):
+    return torch_loss(z, v.detach(), T)
+
+
+def jax_soft(z, v, T):
+    import jax
+
+    log_q, log_p = jax.nn.log_softmax(z / T), jax.nn.log_softmax(v / T)
+    return T**2 * (jax.numpy.exp(log_p) * (log_p - log_q)).sum() / len(z)
+
+
+def jax_mixed(z, v, T, y, alpha):
+    import jax
+
+    hard = -jax.numpy.take_along_axis(jax.nn.log_softmax(z), y[:, None], axis=-1).mean()
+    return alpha * jax_soft(z, v, T) + (1 - alpha) * hard
+
+
+def jax_detached(z, v, T):
+    import jax
+
+    return jax_soft(z, jax.lax.stop_gradient(v), T)
+
+
+@pytest.fixture
+def framework(request):
+    """Skips where the package is absent."""
+    if MUTATING and request.param == "jax":
+        pytest.skip("JAX's threads do not survive mutmut's forks")
+    pytest.importorskip(request.param, exc_type=ImportError)
+    return request.param
+
+
+PAIRS = [("torch", torch_soft, torch_mixed), ("jax", jax_soft, jax_mixed)]
+libraries = pytest.mark.libraries
+
+
+@libraries
+@pytest.mark.parametrize(("framework", "soft", "mixed"), PAIRS, indirect=["framework"], ids=["torch", "jax"])
+def test_autodiff_gives_the_value_and_the_gradients_that_are_derived_by_hand(framework, soft, mixed):
+    found = Loss(soft, framework)(Z, V, T)
+    np.testing.assert_allclose(found.value, SOFT)
+    np.testing.assert_allclose(found.gradient, SOFT_GRADIENT)
+    assert found.gradient.dtype == found.teacher_gradient.dtype == np.float64
+    np.testing.assert_allclose(found.teacher_gradient.sum(axis=-1), 0, atol=1e-15)
+    assert np.abs(found.teacher_gradient).max() > 0.1
+    loss = Loss(mixed, framework)
+    assert loss.takes_labels
+    found = loss(Z, V, T, Y, 0.3)
+    np.testing.assert_allclose(found.value, MIXED)
+    np.testing.assert_allclose(found.gradient, MIXED_GRADIENT)
+    with pytest.raises(Unusable, match=r"its value must be one number, got shape \(2,\)|it raised TypeError: "):
+        Loss(lambda z, v, T: z.sum(-1), framework)(Z, V, T)
+    single = Loss(soft, framework)(Z.astype(np.float32), V.astype(np.float32), T)
+    assert 0 < np.abs(single.gradient - SOFT_GRADIENT).max() < 1e-6
+
+
+@libraries
+@pytest.mark.parametrize(("framework", "detached"), [("torch", torch_detached), ("jax", jax_detached)],
+                         indirect=["framework"], ids=["torch", "jax"])  # fmt: skip
+def test_a_teacher_that_takes_no_gradient_has_one_of_zeros(framework, detached):
+    found = Loss(detached, framework)(Z, V, T)
+    np.testing.assert_allclose(found.gradient, SOFT_GRADIENT)
+    np.testing.assert_array_equal(found.teacher_gradient, np.zeros_like(V))
+
+
+@libraries
+@pytest.mark.parametrize("framework", ["torch"], indirect=True)
+def test_what_torch_cannot_differentiate_is_said(framework):
+    with pytest.raises(Unusable, match="its value must be a tensor, got float"):
+        Loss(lambda z, v, T: z.detach().sum().item(), "torch")(Z, V, T)
+    with pytest.raises(Unusable, match="does not depend on the logits by differentiable operations"):
+        Loss(lambda z, v, T: z.detach().sum(), "torch")(Z, V, T)
+
+
+@libraries
+@pytest.mark.parametrize("framework", ["keras"], indirect=True)
+def test_keras_is_its_backend(framework, monkeypatch):
+    import keras
+
+    backend = keras.backend.backend()
+    soft, mixed = {"torch": (torch_soft, torch_mixed), "jax": (jax_soft, jax_mixed)}[backend]
+    np.testing.assert_allclose(Loss(soft, "keras")(Z, V, T).gradient, SOFT_GRADIENT)
+    np.testing.assert_allclose(Loss(mixed, "keras")(Z, V, T, Y, 0.3).gradient, MIXED_GRADIENT)
+    other, its_loss = ("jax", jax_soft) if backend == "torch" else ("torch", torch_soft)
+    if not MUTATING:
+        pytest.importorskip(other)
+        monkeypatch.setattr(keras.backend, "backend", lambda: other)
+        np.testing.assert_allclose(Loss(its_loss, "keras")(Z, V, T).gradient, SOFT_GRADIENT)
+    monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
+    with pytest.raises(Unusable, match="keras must run on jax or torch here, got tensorflow: set KERAS_BACKEND"):
+        Loss(soft, "keras")(Z, V, T)
+
+
+@pytest.mark.parametrize("framework", ["torch", "jax", "keras"])
+def test_a_package_that_is_missing_is_named(framework, monkeypatch):
+    monkeypatch.setitem(sys.modules, framework, None)
+    install = "keras and torch or jax" if framework == "keras" else framework
+    with pytest.raises(
+        md.BackendUnavailable,
+        match=rf"^--framework {framework} needs the package {framework}, .*: pip install {install}$",
+    ):
+        Loss(museum.kl_value_alone, framework)
+
+
+def test_numpy_functions_of_every_kind_are_called_with_what_they_take():
+    class Called:
+        def __call__(self, z, v, T):
+            return museum.kl_batchmean_t2(z, v, T)
+
+    for function in (museum.kl_batchmean_t2, Called(), functools.partial(museum.kl_batchmean_t2)):
+        loss = Loss(function)
+        assert not loss.takes_labels
+        found = loss(Z, V, T)
+        np.testing.assert_allclose((found.value, found.gradient[0, 0]), (SOFT, SOFT_GRADIENT[0, 0]))
+        assert found.teacher_gradient is None
+    assert Loss(Called()).name == "Called"
+    assert Loss(museum.kl_value_alone)(Z, V, T).gradient is None
+    mixed = Loss(museum.alpha_weighs_the_soft_term)
+    assert mixed.takes_labels
+    np.testing.assert_allclose(mixed(Z, V, T, Y, 0.3).value, MIXED)
+    assert Loss(lambda z, v, T: np.array([3]))(Z, V, T).value == 3.0
+
+
+def test_a_function_may_overwrite_what_it_is_given():
+    def greedy(z, v, T):
+        z *= 0
+        v *= 0
+        return 0.0
+
+    before = Z.copy(), V.copy()
+    Loss(greedy)(Z, V, T)
+    np.testing.assert_array_equal(Z, before[0])
+    np.testing.assert_array_equal(V, before[1])
+
+
+def raising(z, v, T):
+    raise ValueError("first line\nsecond line")
+
+
+def silent(z, v, T):
+    raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("function", "text"),
+    [
+        (raising, "it raised ValueError: first line$"),
+        (silent, "it raised ValueError: $"),
+        (lambda z, v, T: z, r"its value must be one number, got shape \(2, 3\)"),
+        (lambda z, v, T: "x", "its value must be a number, got str"),
+        (lambda z, v, T: (1.0, z[:, :2]), r"its gradient must have the logits' shape \(2, 3\), got \(2, 2\)"),
+        (lambda z, v, T: (1.0, z, v), r"it must return a value or \(value, gradient\), got 3 things"),
+    ],
+)
+def test_what_a_numpy_function_must_not_return_is_said(function, text):
+    with pytest.raises(Unusable, match=text):
+        Loss(function)(Z, V, T)
+
+
+def test_a_loss_must_be_callable_and_its_framework_known():
+    with pytest.raises(md.ArgumentError, match="function must be callable, got int"):
+        Loss(3)
+    with pytest.raises(md.ArgumentError, match="framework must be one of numpy, torch, jax, keras, got 'caffe'"):
+        Loss(raising, "caffe")
