@@ -81,11 +81,11 @@ def _weighted(*terms: tuple[float, Loss]) -> Loss:
     return loss
 
 
-LOSSES: dict[str, tuple[Loss, float]] = {  # and the peak of its learning rate; validate.py --only losses
+LOSSES: dict[str, tuple[Loss, float]] = {  # and the best of three peaks of its learning rate, validate.py --only losses
     "hard labels": (lambda z, v, y: md.cross_entropy(z, y), 0.2),
     "label smoothing": (lambda z, v, y: md.label_smoothing(z, y), 0.2),
     "KL(p || q)": (_weighted((WARM**2, lambda z, v, y: md.kl_divergence(z, v, WARM))), 0.05),
-    "KL(q || p)": (_weighted((WARM**2, lambda z, v, y: md.reverse_kl(z, v, WARM))), 0.05),
+    "KL(q || p)": (_weighted((WARM**2, lambda z, v, y: md.reverse_kl(z, v, WARM))), 0.0167),
     "Jensen-Shannon": (_weighted((WARM**2, lambda z, v, y: md.jensen_shannon(z, v, WARM))), 0.2),
     "logit matching": (lambda z, v, y: md.logit_matching(z, v), 0.005),
     "decoupled": (_weighted((WARM**2, lambda z, v, y: md.decoupled(z, v, y, WARM))), 0.01),
@@ -93,8 +93,8 @@ LOSSES: dict[str, tuple[Loss, float]] = {  # and the peak of its learning rate; 
         _weighted((1.0, lambda z, v, y: md.normalised(z, v, y)), (1.0, lambda z, v, y: md.cross_entropy(z, y))),
         0.1,
     ),
-    "DIST": (_weighted((WARM**2, lambda z, v, y: md.dist(z, v, WARM))), 0.05),
-    "standardised": (_weighted((WARM**2, lambda z, v, y: md.standardised(z, v, WARM))), 0.05),
+    "DIST": (_weighted((WARM**2, lambda z, v, y: md.dist(z, v, WARM))), 0.0167),
+    "standardised": (_weighted((WARM**2, lambda z, v, y: md.standardised(z, v, WARM))), 0.15),
 }
 
 
