@@ -190,3 +190,87 @@ def test_the_cotangent_of_a_layer_leaves_no_output_out_and_is_the_same_for_the_s
     np.testing.assert_array_equal(seen[0], expected.astype(np.float32))
     with pytest.raises(WrongGradient):
         check_layer(lambda u: 3 * u, lambda dy: 3.5 * dy, x)
+
+
+def domain(x):
+    return np.log(x).sum()
+
+
+def l1(w):
+    return (w**2).sum() / 2 + 1e-4 * np.abs(w).sum()
+
+
+def relu(x):
+    return float(np.maximum(x, 0).sum())
+
+
+W = np.random.default_rng(0).normal(size=10)
+
+
+@pytest.mark.parametrize(
+    ("f", "x", "right", "wrong"),
+    [
+        (domain, np.array([1e-4, 0.5]), lambda x: 1 / x, lambda x: 0 * x),
+        (lambda p: -float((p * np.log(p)).sum()), np.array([1e-5, 0.5]), lambda p: -np.log(p) - 1, lambda p: 0 * p),
+        (l1, W, lambda w: w + 1e-4 * np.sign(w), lambda w: w),
+        (lambda x: x[0] + np.sin(x[1:]).sum(), np.array([1e4, 1, 2.0]), lambda x: np.r_[1, np.cos(x[1:])],
+         lambda x: np.r_[1, 0, 0]),
+        (lambda x: float(x[0] + np.sin(x[1:]).sum()), np.array([1e4, 1, 2.0]), lambda x: np.r_[1, np.cos(x[1:])],
+         lambda x: np.r_[1, 0, 0]),
+        (relu, np.array([5e-4, 1.0, -7e-6]), lambda x: (x > 0) * 1.0, lambda x: (x > -1e-5) * 1.0),
+    ],
+    ids=["the border of a domain", "p log p", "a small part that is not analytic", "large beside small",
+         "the same, real", "a kink near by"],
+)  # fmt: skip
+def test_neither_a_border_nor_a_small_part_nor_a_kink_near_by_hides_a_wrong_gradient(f, x, right, wrong):
+    assert check_gradient(f, x, right).kinks == []
+    with pytest.raises(WrongGradient):
+        check_gradient(f, x, wrong)
+
+
+@given(rng=rngs)
+def test_a_network_of_relus_at_random_inputs_is_never_accused(rng):
+    x = rng.normal(size=40)
+    check_gradient(relu, x, lambda x: (x > 0) * 1.0)
+
+
+def test_a_kink_is_found_in_float32_and_among_many():
+    assert check_gradient(relu, np.array([0, 1, -2], np.float32), lambda x: (x > 0) * 1.0).kinks == [(0,)]
+    many = np.random.default_rng(0).normal(size=1500)
+    many[7] = 0
+    assert check_gradient(lambda x: np.maximum(x, 0).sum(), many, lambda x: (x > 0) * 1.0).kinks == [(7,)]
+
+
+def test_where_nothing_can_be_said_an_argument_is_wrong_and_no_gradient_passes():
+    with pytest.raises(md.ArgumentError, match="x must lie where f has a derivative"):
+        check_gradient(lambda x: float(np.abs(x).sum()), np.zeros(2), np.zeros(2))
+    with pytest.raises(md.ArgumentError, match="x must not lie on a kink"):
+        check_gradient(lambda x: 1e4 * abs(float(x[0])), np.zeros(3000), np.zeros(3000))
+    with pytest.raises(md.ArgumentError, match="f must be finite at x, got nan"):
+        check_gradient(lambda x: float("nan"), np.ones(2), np.zeros(2))
+    with pytest.raises(md.ArgumentError, match="f must be finite near x"):
+        check_gradient(lambda x: 1.0 if (x == 1).all() else float("nan"), np.ones(2), np.zeros(2), method="difference")
+
+
+def test_a_function_that_refuses_complex_numbers_in_its_own_way_is_judged_by_differences():
+    def picky(x):
+        if x.dtype != np.float64:
+            raise RuntimeError("not implemented for ComplexDouble")
+        return (x**2).sum()
+
+    assert check_gradient(picky, np.array([1.0, 2.0]), lambda x: 2 * x).method == "difference"
+
+
+def test_a_function_may_keep_its_gradient_in_a_buffer_and_overwrite_its_argument():
+    buffer = np.empty(3)
+
+    def f(x):
+        buffer[...] = 2 * x
+        value = (x**2).sum()
+        x *= 0
+        return value, buffer
+
+    assert check_gradient(f, np.array([1.0, 2.0, 3.0]), method="difference").error < 1e-6
+    x = np.array([0.5, 1.0])
+    assert check_layer(lambda u: np.exp(u, out=u), lambda dy: dy * np.exp(x), x).error < 1e-6
+    np.testing.assert_array_equal(x, [0.5, 1.0])
