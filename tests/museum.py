@@ -210,7 +210,73 @@ def epsilon_lost_in_float16(z, v, T):
     return T**2 * (p * (np.log(p + epsilon) - np.log(q + epsilon))).sum(axis=-1).mean()
 
 
+def hard_gradient_wrong(z, v, T, y, alpha):
+    (soft, d_soft), (h, d_hard) = kl_batchmean_t2(z, v, T), hard(z, y)
+    return alpha * soft + (1 - alpha) * h, alpha * d_soft - (1 - alpha) * d_hard
+
+
+def hard_term_subtracted(z, v, T, y, alpha):
+    (soft, d_soft), (h, d_hard) = kl_batchmean_t2(z, v, T), hard(z, y)
+    return alpha * soft - (1 - alpha) * h, alpha * d_soft - (1 - alpha) * d_hard
+
+
+def hard_term_of_the_teacher(z, v, T, y, alpha):
+    """A cross-entropy of the labels with the teacher: a constant, from which the student learns nothing."""
+    soft, d_soft = kl_batchmean_t2(z, v, T)
+    return alpha * soft + (1 - alpha) * hard(v, y)[0], alpha * d_soft
+
+
+def hard_term_divided_by_classes(z, v, T, y, alpha):
+    (soft, d_soft), (h, d_hard) = kl_batchmean_t2(z, v, T), hard(z, y)
+    return alpha * soft + (1 - alpha) * h / z.shape[-1], alpha * d_soft + (1 - alpha) * d_hard / z.shape[-1]
+
+
+def naive_where_the_terms_are_mixed(z, v, T, y, alpha):
+    """Stable on its own, and log(softmax) where the hard term is added."""
+    if alpha == 1:
+        return kl_batchmean_t2(z, v, T)
+    (soft, d_soft), (_, d_hard) = naive_log_of_softmax(z, v, T), hard(z, y)
+    e = np.exp(z)
+    h = -np.log(e / e.sum(axis=-1, keepdims=True))[np.arange(len(z)), y].mean()
+    return alpha * soft + (1 - alpha) * h, alpha * d_soft + (1 - alpha) * d_hard
+
+
+def nan_between_the_ends_of_alpha(z, v, T, y, alpha):
+    value, gradient = alpha_weighs_the_soft_term(z, v, T, y, alpha)
+    return (value if alpha in (0, 1) else np.nan), gradient
+
+
+def temperature_clipped(z, v, T):
+    return kl_value_alone(z, v, min(T, 10))
+
+
+def temperature_rounded(z, v, T):
+    """int(T): a temperature that comes from a command line as a whole number."""
+    return kl_batchmean_t2(z, v, max(int(T), 1))
+
+
+def probabilities_clipped(z, v, T):
+    """keras.losses clips probabilities at 1e-7: the loss of a student that is confidently wrong stops growing."""
+    p, q = softmax(v, T), np.clip(softmax(z, T), 1e-7, 1)
+    return T**2 * (p * (log_softmax(v, T) - np.log(q))).sum(axis=-1).mean()
+
+
+def a_tiny_epsilon_in_the_log(z, v, T):
+    p, q = softmax(v, T), softmax(z, T)
+    return T**2 * (p * (log_softmax(v, T) - np.log(q + 1e-8))).sum(axis=-1).mean()
+
+
 MISTAKES = [
+    (hard_gradient_wrong, "the_gradient_is_the_derivative_of_the_value"),
+    (hard_term_subtracted, "the_hard_term_is_the_cross_entropy_with_the_labels"),
+    (hard_term_of_the_teacher, "the_hard_term_is_the_cross_entropy_with_the_labels"),
+    (hard_term_divided_by_classes, "the_hard_term_is_the_cross_entropy_with_the_labels"),
+    (naive_where_the_terms_are_mixed, "finite_at_extreme_logits"),
+    (nan_between_the_ends_of_alpha, "alpha_mixes_the_two_terms"),
+    (temperature_clipped, "its_values_are_those_of_its_formula_everywhere"),
+    (temperature_rounded, "the_gradient_is_proportional_to_q_minus_p"),
+    (probabilities_clipped, "its_values_are_those_of_its_formula_everywhere"),
+    (a_tiny_epsilon_in_the_log, "its_values_are_those_of_its_formula_everywhere"),
     (epsilon_lost_in_float16, "finite_at_extreme_logits"),
     (divided_by_classes, "an_impossible_class_changes_nothing"),
     (t_once, "the_power_of_temperature_is_0_or_2"),

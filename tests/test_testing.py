@@ -123,6 +123,81 @@ def test_a_loss_that_fails_on_some_inputs_is_reported_with_them():
     assert first.case.T == 20
 
 
+NOISE = np.random.default_rng(0)
+
+
+def stochastic(z, v, T):
+    return museum.kl_value_alone(z, v, T) * (1 + 1e-6 * NOISE.normal())
+
+
+def later_stochastic(z, v, T):
+    return museum.kl_value_alone(z, v, T) * (1 + (len(z) == 3) * 1e-3 * NOISE.normal())
+
+
+def leaves(z, v, T):
+    raise SystemExit(0)
+
+
+def demanding(z, v, T):
+    assert z.shape[1] >= 4
+    return museum.kl_batchmean_t2(z, v, T)
+
+
+def test_a_loss_that_is_not_a_function_of_its_arguments_is_said_to_be_none():
+    assert "the same logits gave two values" in check_distillation_loss(stochastic).unusable
+    assert "it raised SystemExit: 0" in check_distillation_loss(leaves).unusable
+    broken = [verdict.broken for verdict in check_distillation_loss(later_stochastic, examples=EXAMPLES).broken]
+    assert broken
+    broken = check_distillation_loss(demanding, examples=EXAMPLES).broken
+    assert all("it raised AssertionError" in verdict.broken for verdict in broken)
+    assert broken
+
+
+def test_arguments_that_have_defaults_are_not_taken_for_labels():
+    def optional(z, v, T=4.0, reduction="batchmean", log_target=True):
+        assert reduction == "batchmean"
+        return museum.kl_batchmean_t2(z, v, T)
+
+    def labelled(z, v, T, labels=None, alpha=1.0):
+        return museum.alpha_weighs_the_soft_term(z, v, T, labels, alpha)
+
+    class Module:
+        def forward(self, z, v, T, y, alpha):
+            return museum.alpha_weighs_the_soft_term(z, v, T, y, alpha)
+
+        def __call__(self, *arguments):
+            return self.forward(*arguments)
+
+    for function, labels in ((optional, False), (labelled, True), (Module(), True), (lambda *a: 0.0, False)):
+        assert Loss(function).takes_labels == labels
+    assert check_distillation_loss(optional, examples=EXAMPLES).passed
+    assert check_distillation_loss(Module(), examples=EXAMPLES).passed
+
+
+def test_a_loss_that_keeps_its_gradient_in_one_buffer_is_not_accused():
+    buffer = np.empty((64, 64))
+
+    def buffered(z, v, T):
+        value, gradient = museum.kl_batchmean_t2(z, v, T)
+        kept = buffer[: len(z), : z.shape[1]]
+        kept[...] = gradient
+        return value, kept
+
+    assert check_distillation_loss(buffered, examples=EXAMPLES).passed
+
+
+def test_a_script_that_ends_itself_and_a_dataclass_in_a_file(tmp_path, capsys):
+    ends, data = tmp_path / "ends.py", tmp_path / "data.py"
+    ends.write_text(SOURCE + "import sys; sys.exit(0)")
+    assert main(["check", f"{ends}:good"]) == 2
+    assert "cannot be imported: SystemExit: 0" in capsys.readouterr().err
+    data.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass A:\n    x: int\n"
+        + SOURCE
+    )
+    assert load_function(f"{data}:good").__name__ == "good"
+
+
 def test_a_nan_is_a_broken_law_and_not_a_crash():
     report = check_distillation_loss(lambda z, v, T: float("nan"))
     assert "finite_at_extreme_logits" in [verdict.law for verdict in report.broken]

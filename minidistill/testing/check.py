@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..checks import ArgumentError, check_count
 from .fingerprint import PROPER, Fingerprint, Unrecognised
 from .frameworks import Loss, Unusable
@@ -82,11 +84,12 @@ def check_distillation_loss(
     loss = Loss(function, framework)
     check_count("examples", examples)
     check_count("seed", seed, at_least=0)
-    try:
-        judge = Judge(loss)
-    except (Unusable, Unrecognised) as error:
-        return Report(loss.name, framework, None, [], str(error))
-    verdicts = [try_law(judge, name, examples, seed) for name in LAWS]
+    with np.errstate(all="ignore"):
+        try:
+            judge = Judge(loss)
+        except (Unusable, Unrecognised) as error:
+            return Report(loss.name, framework, None, [], str(error))
+        verdicts = [try_law(judge, name, examples, seed) for name in LAWS]
     verdicts += [_expectation(word, judge.fingerprint) for word in expected]
     return Report(loss.name, framework, judge.fingerprint, verdicts)
 
@@ -138,10 +141,11 @@ def load_function(target: str) -> Callable[..., Any]:
         if place.endswith(".py"):
             if not Path(place).is_file():
                 raise ArgumentError(f"target must name a file that exists, got {place!r}")
-            spec = importlib.util.spec_from_file_location(Path(place).stem, place)
+            spec = importlib.util.spec_from_file_location(f"checked_{Path(place).stem}", place)
             assert spec is not None
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
+            sys.modules[spec.name] = module  # where a dataclass looks for its own module
             sys.path.insert(0, str(Path(place).resolve().parent))
             spec.loader.exec_module(module)
         else:
@@ -149,7 +153,7 @@ def load_function(target: str) -> Callable[..., Any]:
             module = importlib.import_module(place)
     except ArgumentError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ArgumentError(f"target {place} cannot be imported: {type(error).__name__}: {error}") from None
     function = getattr(module, name, None)
     if not callable(function):

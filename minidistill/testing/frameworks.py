@@ -8,7 +8,6 @@ import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,7 +41,7 @@ class Loss:
             raise ArgumentError(f"framework must be one of {', '.join(FRAMEWORKS)}, got {framework!r}")
         self.function, self.framework = function, framework
         self.name = getattr(function, "__name__", type(function).__name__)
-        self.takes_labels = _parameters(function) >= 5
+        self.takes_labels = _takes_labels(function)
         self._call = {"numpy": _call_numpy, "torch": _call_torch, "jax": _call_jax, "keras": _call_keras}[framework]
         if framework != "numpy":
             _import(framework)
@@ -57,7 +56,7 @@ class Loss:
                 value, gradient, teacher_gradient = self._call(self.function, z.copy(), v.copy(), T, rest)
         except Unusable:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise Unusable(
                 f"it raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             ) from error
@@ -65,21 +64,19 @@ class Loss:
             raise Unusable(f"its value must be one number, got shape {np.shape(value)}")
         if gradient is not None and np.shape(gradient) != z.shape:
             raise Unusable(f"its gradient must have the logits' shape {z.shape}, got {np.shape(gradient)}")
-        found = [None if g is None else np.asarray(g, dtype=np.float64) for g in (gradient, teacher_gradient)]
+        found = [None if g is None else np.array(g, dtype=np.float64) for g in (gradient, teacher_gradient)]  # copies
         return Outcome(float(np.ravel(value)[0]), *found)
 
 
-def _parameters(function: Callable[..., Any]) -> int:
-    """How many positional arguments it takes; 3 if it does not tell."""
+def _takes_labels(function: Callable[..., Any]) -> bool:
+    """Whether it has five arguments that it needs, or a fourth and a fifth with the names of labels and alpha."""
     try:
-        kinds = [
-            p
-            for p in inspect.signature(function).parameters.values()
-            if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
-        ]
+        signature = inspect.signature(getattr(function, "forward", function))  # of a torch.nn.Module: its forward
     except (TypeError, ValueError):
-        return 3
-    return len(kinds)
+        return False
+    of = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    named = len(of) >= 5 and of[3].name in ("labels", "label", "targets", "target", "y") and of[4].name == "alpha"
+    return named or sum(p.default is p.empty for p in of) >= 5
 
 
 def require_hypothesis() -> None:
@@ -94,6 +91,8 @@ def _import(framework: str) -> Any:
     try:
         return importlib.import_module(framework)
     except ImportError as error:
+        if framework == "keras" and error.name != "keras":
+            raise BackendUnavailable(f"keras cannot be imported ({error}): set KERAS_BACKEND to torch or jax") from None
         raise BackendUnavailable(
             f"--framework {framework} needs the package {framework}, which cannot be imported ({error}): "
             f"pip install {_INSTALL[framework]}"
@@ -118,7 +117,8 @@ def _number(value: Any) -> np.ndarray:
 
 def _call_torch(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
     torch = importlib.import_module("torch")
-    student, teacher = (torch.from_numpy(a).requires_grad_() for a in (z, v))
+    leaves = [torch.from_numpy(a).requires_grad_() for a in (z, v)]
+    student, teacher = (leaf.clone() for leaf in leaves)  # as a network's outputs, which may be changed in place
     if rest:
         rest = (torch.from_numpy(np.asarray(rest[0], dtype=np.int64)), rest[1])
     value = function(student, teacher, T, *rest)
@@ -129,28 +129,34 @@ def _call_torch(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tup
     if not value.requires_grad:
         raise Unusable("its value does not depend on the logits by differentiable operations")
     value.backward()
-    none_is_zero = [np.zeros(z.shape) if t.grad is None else t.grad.numpy() for t in (student, teacher)]
+    none_is_zero = [np.zeros(z.shape) if t.grad is None else t.grad.numpy() for t in leaves]
     return value.detach().double().numpy(), *none_is_zero
 
 
 def _call_jax(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
-    jax = importlib.import_module("jax")
-    jax.config.update("jax_enable_x64", True)
+    jax = importlib.import_module("jax")  # whose switch to float64 was elsewhere before 0.8
+    enable_x64 = getattr(jax, "enable_x64", None) or importlib.import_module("jax.experimental").enable_x64
     y, alpha = rest if rest else (None, None)
-    arrays = [jax.numpy.asarray(a) for a in (z, v, y) if a is not None]
-    value, gradients = _jax_gradient(function, T, alpha)(*arrays)
-    return np.asarray(value), np.asarray(gradients[0]), np.asarray(gradients[1])
+    with enable_x64(True):
+        arrays = [a for a in (z, v, y) if a is not None]
+        value, gradients = _jax_gradient(function, T, alpha)(*arrays)
+        return np.asarray(value), np.asarray(gradients[0]), np.asarray(gradients[1])
 
 
-@cache
+_compiled: dict[Any, Any] = {}  # the function is kept beside its gradient, so that no other gets its id
+
+
 def _jax_gradient(function: Any, T: float, alpha: float | None) -> Any:
     """Of (z, v) or (z, v, y): value and gradients by z and v, compiled for each shape: tracing every call is slow."""
     jax = importlib.import_module("jax")
+    key = id(function), T, alpha
+    if key not in _compiled:
 
-    def call(z: Any, v: Any, *y: Any) -> Any:
-        return function(z, v, T, *y, *([] if alpha is None else [alpha]))
+        def call(z: Any, v: Any, *y: Any) -> Any:
+            return function(z, v, T, *y, *([] if alpha is None else [alpha]))
 
-    return jax.jit(jax.value_and_grad(call, argnums=(0, 1)))
+        _compiled[key] = function, jax.jit(jax.value_and_grad(call, argnums=(0, 1)))
+    return _compiled[key][1]
 
 
 def _call_keras(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:

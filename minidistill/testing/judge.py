@@ -4,7 +4,6 @@ Tolerances are relative to the loss's own size on tame logits: an absolute one p
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 
@@ -34,33 +33,37 @@ class Case:
 
 
 class Judge:
-    """A loss with what is known of it: its fingerprint, its precision, and its size on tame logits."""
+    """A loss with what is known of it: its fingerprint, its precision, and its size on tame logits.
+
+    alphas: at which it is judged, its soft term's alone first. tolerance: 1e-7, or 1e-3 for a loss that computes in
+    float32 inside. offers_float16: whether it has a value for tame logits in float16. Raises Unusable or Unrecognised.
+    """
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
-        self.alpha = soft_alpha(loss)
+        z, v, y = tame(4, 5, 7)
+        alpha = soft_alpha(loss)
+        self.alphas = (alpha, 1 - alpha, 0.5) if loss.takes_labels else (alpha,)
+        first, second = (self.at(alpha, z, v, 1.0, y) for _ in range(2))
+        if first.value != second.value and not np.isnan([first.value, second.value]).all():
+            raise Unusable("the same logits gave two values: freeze its dropout, or its seed")
+        self.has_gradient = first.gradient is not None
         self.fingerprint: Fingerprint = fingerprint(loss)
-        self._sizes: dict[tuple[int, int, float], float] = {}
+        moved = np.array([self.soft(z * (1 + 1e-10 * k), v, 1.0).value for k in range(8)])
+        noise = np.ptp(moved) / max(abs(moved).max(), 1e-300)  # float32 does not see so small a change, or takes a jump
+        self.tolerance = 1e-7 if 0 < noise < 1e-8 else 1e-3
+        self.offers_float16 = self._offers_float16()
+        self._sizes: dict[tuple[int, int, float, float], float] = {}
+
+    def at(self, alpha: float, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray | None = None) -> Outcome:
+        """Value and gradient; all labels are 0 where none are given."""
+        return self.loss(z, v, T, np.zeros(len(z), dtype=np.int64) if y is None else y, alpha)
 
     def soft(self, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray | None = None) -> Outcome:
         """The soft term alone."""
-        return self.loss(z, v, T, np.zeros(len(z), dtype=np.int64) if y is None else y, self.alpha)
+        return self.at(self.alphas[0], z, v, T, y)
 
-    @cached_property
-    def has_gradient(self) -> bool:
-        return self.soft(*tame(2, 3, 0)[:2], 1.0).gradient is not None
-
-    @cached_property
-    def tolerance(self) -> float:
-        """1e-7, or 1e-3 for a loss that computes in float32 inside."""
-        z, v, _ = tame(4, 5, 7)
-        moved = np.array([self.soft(z * (1 + 1e-10 * k), v, 1.0).value for k in range(8)])
-        noise = np.ptp(moved) / max(abs(moved).max(), 1e-300)  # float32 does not see so small a change, or takes a jump
-        return 1e-7 if 0 < noise < 1e-8 else 1e-3
-
-    @cached_property
-    def offers_float16(self) -> bool:
-        """Whether it takes tame logits in float16 and has a finite value for them, close to that in float64."""
+    def _offers_float16(self) -> bool:
         z, v, _ = tame(3, 4, 7)
         try:
             half, full = self.soft(z.astype(np.float16), v.astype(np.float16), 1.0).value, self.soft(z, v, 1.0).value
@@ -68,13 +71,13 @@ class Judge:
             return False
         return abs(half - full) <= 0.05 * abs(full)
 
-    def size(self, case: Case) -> float:
+    def size(self, case: Case, alpha: float | None = None) -> float:
         """The largest loss on some tame logits of the case's shape and temperature."""
-        (B, N), T = case.z.shape, case.T
-        if (B, N, T) not in self._sizes:
-            values = [self.soft(*tame(B, N, seed)[:2], T).value for seed in range(3)]
-            self._sizes[B, N, T] = max(map(abs, values))
-        return self._sizes[B, N, T]
+        (B, N), T, alpha = case.z.shape, case.T, self.alphas[0] if alpha is None else alpha
+        if (B, N, T, alpha) not in self._sizes:
+            values = [self.at(alpha, z, v, T, y).value for z, v, y in (tame(B, N, seed) for seed in range(3))]
+            self._sizes[B, N, T, alpha] = max(map(abs, values))
+        return self._sizes[B, N, T, alpha]
 
     def close(self, a: float, b: float, case: Case) -> bool:
         scale = max(abs(a), abs(b), self.size(case))

@@ -4,11 +4,12 @@ A law is a function of a Judge and a Case that raises Broken.
 """
 
 from collections.abc import Callable
+from itertools import product
 from typing import Protocol
 
 import numpy as np
 
-from .fingerprint import PROPER, log_softmax, tame
+from .fingerprint import FORMS, PROPER, log_softmax, tame
 from .judge import Broken, Case, Judge
 
 
@@ -45,9 +46,9 @@ def finite_at_extreme_logits(judge: Judge, case: Case) -> None:
     dtypes = [(np.dtype(np.float64), 1e4, case.T), (np.dtype(np.float32), 1e4, case.T)]
     if judge.offers_float16:
         dtypes.append((np.dtype(np.float16), 5e3, 1.0))
-    for dtype, size, T in dtypes:
+    for (dtype, size, T), alpha in product(dtypes, judge.alphas):
         z, v = ((size * np.sign(u) + u).astype(dtype) for u in (case.z, case.v))
-        found = judge.soft(z, v, T, case.y)
+        found = judge.at(alpha, z, v, T, case.y)
         if not np.isfinite(found.value):
             raise Broken(f"at ±{size:g} in {dtype} the value is {found.value}")
         if found.gradient is not None and not np.isfinite(found.gradient).all():
@@ -132,6 +133,18 @@ def it_is_a_divergence_from_teacher_to_student(judge: Judge, case: Case) -> None
         raise Broken(f"the values are those of: {judge.fingerprint.form}")
 
 
+@law("logits, temperatures or probabilities are clipped or rounded, or an epsilon is added, where these do not show it")
+def its_values_are_those_of_its_formula_everywhere(judge: Judge, case: Case) -> None:
+    """What it computes on tame logits it computes on all: the factor to its formula is one for a shape and a T."""
+    if judge.fingerprint.form not in FORMS:
+        return
+    formula, (z, v, _) = FORMS[judge.fingerprint.form], tame(len(case.z), case.z.shape[1], 0)
+    factor = judge.soft(z, v, case.T).value / formula(z, v, case.T)
+    a, b = factor * formula(case.z, case.v, case.T), judge.soft(case.z, case.v, case.T).value
+    if not judge.close(a, b, case):
+        raise Broken(f"as {judge.fingerprint.form} it would be {a:.10g}, it is {b:.10g}")
+
+
 @law("the soft term is multiplied by T, or by 1/T², or by a T that the softmax does not have")
 def the_power_of_temperature_is_0_or_2(judge: Judge, case: Case) -> None:
     """Beside its softmax, a loss has the factor 1 or, to balance the hard term, T²."""
@@ -148,6 +161,26 @@ def the_hard_term_has_no_power_of_temperature(judge: Judge, case: Case) -> None:
         raise Broken(f"the hard term has the power {judge.fingerprint.hard_power} of T")
 
 
+@law("the hard term is the teacher's, has the wrong sign, is divided by the classes, or softened by T", "labels")
+def the_hard_term_is_the_cross_entropy_with_the_labels(judge: Judge, case: Case) -> None:
+    """Without its soft term it is -Σ log q_y at T = 1 times a factor > 0, the same for any number of classes."""
+    B, N = case.z.shape
+    alpha = judge.alphas[1]
+
+    def factor(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        value, hard = judge.at(alpha, z, case.v[:, :1] + 0 * z, case.T, y).value, -log_softmax(z)[np.arange(B), y].sum()
+        return value, float(hard)
+
+    (z, _, y), (more_z, _, more_y) = tame(B, N, 0), tame(B, N + 3, 0)
+    here, formula = factor(case.z, case.y)
+    few, many = factor(z, y), factor(more_z, more_y)
+    of_few, of_many = few[0] / few[1], many[0] / many[1]
+    if not (of_few > 0 and abs(of_few - of_many) <= 10 * judge.tolerance * abs(of_few)):
+        raise Broken(f"it is {of_few:.6g} times -Σ log q_y with {N} classes, {of_many:.6g} times with {N + 3}")
+    if not abs(here - of_few * formula) <= 10 * judge.tolerance * max(abs(here), abs(few[0])):
+        raise Broken(f"as a cross-entropy it would be {of_few * formula:.10g}, it is {here:.10g}")
+
+
 @law("the soft term, its T² or its weight is lost at some alpha", "labels")
 def alpha_mixes_the_two_terms(judge: Judge, case: Case) -> None:
     """The loss is linear in alpha, from one term to the other, and so continuous at 0 and 1."""
@@ -156,7 +189,7 @@ def alpha_mixes_the_two_terms(judge: Judge, case: Case) -> None:
     scale = max(*map(abs, at.values()), judge.size(case))
     for alpha, value in at.items():
         expected = alpha * at[1.0] + (1 - alpha) * at[0.0]
-        if abs(value - expected) > 10 * judge.tolerance * scale:
+        if not abs(value - expected) <= 10 * judge.tolerance * scale:
             raise Broken(f"at alpha = {alpha:g} it is {value:.10g}, between its ends it should be {expected:.10g}")
 
 
@@ -168,21 +201,25 @@ def alpha_mixes_the_two_terms(judge: Judge, case: Case) -> None:
     "gradient",
 )
 def the_gradient_is_the_derivative_of_the_value(judge: Judge, case: Case) -> None:
-    """Along two directions, by Richardson-extrapolated central differences."""
-    found = judge.soft(case.z, case.v, case.T, case.y)
-    assert found.gradient is not None
-    rng, h = np.random.default_rng(0), (1e-2 if judge.tolerance < 1e-5 else 0.3) * case.T
-    for _ in range(2):
-        direction = rng.choice([-1.0, 1.0], case.z.shape) * rng.uniform(0.5, 1, case.z.shape)
+    """Along two directions, by Richardson-extrapolated central differences; with labels also of the hard term."""
+    rng, h = (
+        np.random.default_rng(0),
+        (1e-2 if judge.tolerance < 1e-5 else 0.3) * (case.T if len(judge.alphas) == 1 else min(case.T, 1.0)),
+    )
+    for alpha in judge.alphas:
+        found = judge.at(alpha, case.z, case.v, case.T, case.y)
+        assert found.gradient is not None
+        for _ in range(2):
+            direction = rng.choice([-1.0, 1.0], case.z.shape) * rng.uniform(0.5, 1, case.z.shape)
 
-        def slope(step: float, d: np.ndarray = direction) -> float:
-            up, down = (judge.soft(case.z + s * step * d, case.v, case.T, case.y).value for s in (1, -1))
-            return (up - down) / (2 * step)
+            def slope(step: float, d: np.ndarray = direction, alpha: float = alpha) -> float:
+                up, down = (judge.at(alpha, case.z + s * step * d, case.v, case.T, case.y).value for s in (1, -1))
+                return (up - down) / (2 * step)
 
-        truth, ours = (4 * slope(h / 2) - slope(h)) / 3, float((found.gradient * direction).sum())
-        scale = max(abs(truth), judge.size(case) / case.T)
-        if not abs(truth - ours) <= max(1e-4, 20 * judge.tolerance) * scale:
-            raise Broken(f"along a direction the value changes by {truth:.8g}, the gradient says {ours:.8g}")
+            truth, ours = (4 * slope(h / 2) - slope(h)) / 3, float((found.gradient * direction).sum())
+            scale = max(abs(truth), judge.size(case, alpha) / case.T)
+            if not abs(truth - ours) <= max(1e-4, 20 * judge.tolerance) * scale:
+                raise Broken(f"along a direction the value changes by {truth:.8g}, the gradient says {ours:.8g}")
 
 
 @law(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st  # noqa: E402
 
 @st.composite
 def cases(draw: Any) -> Case:
-    """B of 1 to 3, N of 2 to 5, logits that are halves between -10 and 10, T of 1 to 20; they shrink towards 0.
+    """B of 1 to 3, N of 2 to 5, logits that are halves between -10 and 10, T of 0.5 to 20; they shrink towards 0.
 
     Some rows are all 0, a network's first guess.
     """
@@ -24,7 +24,7 @@ def cases(draw: Any) -> Case:
     row = st.just([0] * N) | st.lists(st.integers(-20, 20), min_size=N, max_size=N)
     z, v = (np.array(draw(st.lists(row, min_size=B, max_size=B)), dtype=np.float64) / 2 for _ in "zv")
     y = np.array(draw(st.lists(st.integers(0, N - 1), min_size=B, max_size=B)))
-    return Case(z, v, draw(st.sampled_from([1.0, 2.0, 4.0, 20.0])), y)
+    return Case(z, v, draw(st.sampled_from([1.0, 0.5, 2.0, 2.5, 4.0, 20.0])), y)
 
 
 @dataclass(frozen=True)
@@ -70,4 +70,6 @@ def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0) -> Verdi
         search()
     except Broken:
         return smallest[0]
+    except hypothesis.errors.Flaky:
+        return Verdict(name, "the same logits gave two answers: freeze its dropout, or its seed", smallest[0].case)
     return Verdict(name)
