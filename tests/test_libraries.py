@@ -77,7 +77,8 @@ LIBRARIES = {  # function: framework, modules that it needs, distribution, laws 
         "the_gradient_is_the_derivative_of_the_value", "rows_of_the_gradient_sum_to_0",
         "the_gradient_is_proportional_to_q_minus_p", "a_step_against_the_gradient_lowers_the_loss",
         "at_high_temperature_the_gradient_is_that_of_logit_matching"}),
-    keras_kl_divergence: ("keras", ["keras.distillation"], "keras", {"the_gradient_is_proportional_to_q_minus_p"}),
+    keras_kl_divergence: ("keras", ["keras.distillation"], "keras", {
+        "its_values_are_those_of_its_formula_everywhere", "the_gradient_is_proportional_to_q_minus_p"}),
     torchdistill_kdloss: ("torch", ["torchdistill.losses.mid_level"], "torchdistill", {"alpha_mixes_the_two_terms"}),
     textbrewer_kd_ce_loss: ("torch", ["textbrewer.losses"], "textbrewer", set()),
     optax_kl_divergence: ("jax", ["optax"], "optax", set()),

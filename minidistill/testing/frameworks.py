@@ -135,9 +135,9 @@ def _call_torch(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tup
 
 def _call_jax(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
     jax = importlib.import_module("jax")  # whose switch to float64 was elsewhere before 0.8
-    enable_x64 = getattr(jax, "enable_x64", None) or importlib.import_module("jax.experimental").enable_x64
+    home = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
     y, alpha = rest if rest else (None, None)
-    with enable_x64(True):
+    with home.enable_x64(True):
         arrays = [a for a in (z, v, y) if a is not None]
         value, gradients = _jax_gradient(function, T, alpha)(*arrays)
         return np.asarray(value), np.asarray(gradients[0]), np.asarray(gradients[1])

@@ -43,7 +43,7 @@ class Judge:
         self.loss = loss
         z, v, y = tame(4, 5, 7)
         alpha = soft_alpha(loss)
-        self.alphas = (alpha, 1 - alpha, 0.5) if loss.takes_labels else (alpha,)
+        self.alphas: tuple[float, ...] = (alpha, 1 - alpha, 0.5) if loss.takes_labels else (alpha,)
         first, second = (self.at(alpha, z, v, 1.0, y) for _ in range(2))
         if first.value != second.value and not np.isnan([first.value, second.value]).all():
             raise Unusable("the same logits gave two values: freeze its dropout, or its seed")

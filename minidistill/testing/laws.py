@@ -165,15 +165,14 @@ def the_hard_term_has_no_power_of_temperature(judge: Judge, case: Case) -> None:
 def the_hard_term_is_the_cross_entropy_with_the_labels(judge: Judge, case: Case) -> None:
     """Without its soft term it is -Σ log q_y at T = 1 times a factor > 0, the same for any number of classes."""
     B, N = case.z.shape
-    alpha = judge.alphas[1]
 
-    def factor(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        value, hard = judge.at(alpha, z, case.v[:, :1] + 0 * z, case.T, y).value, -log_softmax(z)[np.arange(B), y].sum()
-        return value, float(hard)
+    def both(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+        """The hard term, and Σ -log q_y; the teacher is the same whatever it says."""
+        value = judge.at(judge.alphas[1], z, np.zeros_like(z), case.T, y).value
+        return value, float(-log_softmax(z)[np.arange(B), y].sum())
 
     (z, _, y), (more_z, _, more_y) = tame(B, N, 0), tame(B, N + 3, 0)
-    here, formula = factor(case.z, case.y)
-    few, many = factor(z, y), factor(more_z, more_y)
+    (here, formula), few, many = both(case.z, case.y), both(z, y), both(more_z, more_y)
     of_few, of_many = few[0] / few[1], many[0] / many[1]
     if not (of_few > 0 and abs(of_few - of_many) <= 10 * judge.tolerance * abs(of_few)):
         raise Broken(f"it is {of_few:.6g} times -Σ log q_y with {N} classes, {of_many:.6g} times with {N + 3}")
