@@ -11,7 +11,8 @@ def dist(z: Array, v: Array, T: float, beta: float = 1.0, gamma: float = 1.0) ->
 
     Rows relate the classes of an image, columns the images of a batch. dρ/dq = (p̃ - ρ q̃)/|q - q̄| with q̃ and p̃
     centred and of norm 1, and then through the softmax. Huang et al., "Knowledge Distillation from A Stronger
-    Teacher", 2022 (their L_inter and L_intra, less the factor T²). A value in [0, 2 (β + γ)].
+    Teacher", 2022 (their L_inter and L_intra, less the factor T²). A value in [0, 2 (β + γ)]; 0 at q = p but for TINY,
+    which matters where q is nearly uniform. One row alone has no relation to others, and its second term is γ.
     """
     z, v, T = check_pair(z, v, T)
     beta, gamma = (check_number(name, u, at_least=0) for name, u in (("beta", beta), ("gamma", gamma)))

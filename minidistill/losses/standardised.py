@@ -15,7 +15,7 @@ def standardised(z: Array, v: Array, T: float) -> tuple[Array, Array]:
     """C = mean_B KL(p || q) with q = softmax(u(z), T), p = softmax(u(v), T) and u(z) = (z - z̄)/σ(z).
 
     With g = (q - p)/T: dC/dz_i = (g_i - u_i mean_j(g_j u_j))/(σ B), and a step along z or along a constant does
-    nothing. The factor T² is the caller's.
+    nothing. The factor T² is the caller's. At a row of equal logits there is no derivative, and g/TINY is returned.
     """
     z, v, T = check_pair(z, v, T)
     xp = xp_of(z)
