@@ -21,7 +21,8 @@ def decoupled(z: Array, v: Array, y: Array, T: float, alpha: float = 1.0, beta: 
     """C = mean_B α KL(b_p || b_q) + β KL(p̂ || q̂), the target's part and the others', α and β >= 0.
 
     dC/dz_y = α (q_y - p_y)/(T B); dC/dz_i = (α q̂_i (p_y - q_y) + β (q̂_i - p̂_i))/(T B) of the others. Zhao et al.,
-    "Decoupled Knowledge Distillation", 2022, Eq. 7; their β is 1 to 8, larger for a more confident teacher. At N = 2 the others are one.
+    "Decoupled Knowledge Distillation", 2022, Eq. 7; their β is 1 to 8, larger for a more confident teacher. At N = 2
+    the others are one.
     """
     z, v, y, T = _check(z, v, y, T)
     alpha, beta = (check_number(name, u, at_least=0) for name, u in (("alpha", alpha), ("beta", beta)))
