@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 import minidistill as md
 from minidistill import Backend, random
 from minidistill.testing import WrongGradient, check_gradient, check_layer
+from minidistill.testing.gradients import _Slope, _tolerance
 
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -213,14 +214,15 @@ W = np.random.default_rng(0).normal(size=10)
         (domain, np.array([1e-4, 0.5]), lambda x: 1 / x, lambda x: 0 * x),
         (lambda p: -float((p * np.log(p)).sum()), np.array([1e-5, 0.5]), lambda p: -np.log(p) - 1, lambda p: 0 * p),
         (l1, W, lambda w: w + 1e-4 * np.sign(w), lambda w: w),
+        (lambda w: 1e-6 * l1(w), W, lambda w: 1e-6 * (w + 1e-4 * np.sign(w)), lambda w: 1e-6 * w),
         (lambda x: x[0] + np.sin(x[1:]).sum(), np.array([1e4, 1, 2.0]), lambda x: np.r_[1, np.cos(x[1:])],
          lambda x: np.r_[1, 0, 0]),
         (lambda x: float(x[0] + np.sin(x[1:]).sum()), np.array([1e4, 1, 2.0]), lambda x: np.r_[1, np.cos(x[1:])],
          lambda x: np.r_[1, 0, 0]),
         (relu, np.array([5e-4, 1.0, -7e-6]), lambda x: (x > 0) * 1.0, lambda x: (x > -1e-5) * 1.0),
     ],
-    ids=["the border of a domain", "p log p", "a small part that is not analytic", "large beside small",
-         "the same, real", "a kink near by"],
+    ids=["the border of a domain", "p log p", "a small part that is not analytic", "the same, small",
+         "large beside small", "the same, real", "a kink near by"],
 )  # fmt: skip
 def test_neither_a_border_nor_a_small_part_nor_a_kink_near_by_hides_a_wrong_gradient(f, x, right, wrong):
     assert check_gradient(f, x, right).kinks == []
@@ -274,3 +276,42 @@ def test_a_function_may_keep_its_gradient_in_a_buffer_and_overwrite_its_argument
     x = np.array([0.5, 1.0])
     assert check_layer(lambda u: np.exp(u, out=u), lambda dy: dy * np.exp(x), x).error < 1e-6
     np.testing.assert_array_equal(x, [0.5, 1.0])
+
+
+def test_what_is_tolerated_follows_from_the_digits_of_the_truth_and_of_the_gradient():
+    expected = {
+        ("complex", 8, False): 1e-9, ("difference", 8, False): 1e-6, ("difference", 8, True): 1e-6,
+        ("complex", 4, False): 1e-4, ("difference", 4, True): 1e-4, ("difference", 4, False): 3e-2,
+        ("complex", 2, False): 3e-2, ("difference", 2, True): 3e-2, ("difference", 2, False): 0.3,
+    }  # fmt: skip
+    assert {key: _tolerance(*key) for key in expected} == expected
+
+
+@pytest.mark.parametrize(("size", "shown"), [(64, True), (65, False)])
+def test_a_reproducer_shows_up_to_64_numbers(size, shown):
+    with pytest.raises(WrongGradient) as raised:
+        check_gradient(lambda u: u.sum(), np.ones(size), np.zeros(size))
+    what = str([1.0] * size) if shown else "..."
+    assert str(raised.value).endswith(f"reproduce with x = np.array({what}, dtype=np.float64)")
+
+
+def test_a_kink_is_a_jump_of_the_slope_that_does_not_shrink_and_is_more_than_rounding():
+    assert _Slope(1.0, (0.51, 1.0)).is_kink(1.0, 1e-6)
+    assert not _Slope(1.0, (0.5, 1.0)).is_kink(1.0, 1e-6)  # it shrinks
+    assert not _Slope(1.0, (10 * 1e-6, 1e-5)).is_kink(1.0, 1e-6)  # it is as good as nothing
+    assert _Slope(1.0, (1.05e-5, 1e-5)).is_kink(1.0, 1e-6)
+    assert not _Slope(1.0, (0.1, 0.1)).is_kink(1.0, 0.5)
+    assert _Slope(1.0, (0.11, 0.1)).is_kink(1.0, 0.5)
+    assert not _Slope(1.0, (0.2, 0.2), 0.2).is_kink(1.0, 1e-6)  # it may be rounding
+
+
+def test_a_large_constant_beside_an_analytic_function_is_no_reason_to_doubt_it():
+    x = np.array([0.3, -1.2])
+    assert check_gradient(lambda u: 1e9 + np.sin(u).sum(), x, np.cos).method == "complex"
+
+
+def test_a_layers_options_are_passed_on():
+    with pytest.raises(WrongGradient, match="tolerated 1e-30"):
+        check_layer(
+            lambda u: u * u / 3, lambda dy: dy * 2 * np.arange(1.0, 4) / 3.0000001, np.arange(1.0, 4), tolerance=1e-30
+        )

@@ -1,5 +1,6 @@
 """The proof kit: every mistake in the museum is caught by the law meant for it, and no correct loss is accused."""
 
+import inspect
 import json
 import sys
 
@@ -11,13 +12,14 @@ from strategies import EXAMPLES
 import minidistill as md
 from minidistill.cli import main
 from minidistill.testing import assert_distillation_loss, check_distillation_loss
-from minidistill.testing.check import Report, load_function
-from minidistill.testing.fingerprint import Fingerprint
+from minidistill.testing.check import Report, _expectation, load_function
+from minidistill.testing.fingerprint import Fingerprint, fingerprint
 from minidistill.testing.frameworks import Loss, require_hypothesis
 from minidistill.testing.judge import Case, Judge
 from minidistill.testing.laws import LAWS
 from minidistill.testing.search import Verdict, try_law
 
+KL = "KL(teacher || student)"
 NAMES = [loss.__name__ for loss in museum.CORRECT]
 
 
@@ -87,6 +89,44 @@ def test_the_projects_own_losses_pass_with_what_they_declare():
 def test_what_is_declared_and_not_so_is_broken(expect):
     report = check_distillation_loss(museum.kl_batchmean_t2, expect=f"kl,{expect}", examples=1)
     assert [verdict.law for verdict in report.broken] == [f"it_is_{expect}_as_declared"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "power"),
+    [
+        (lambda T: 1.0, 0.0), (lambda T: T, 1.0), (lambda T: T ** (1 / 3), 0.33), (lambda T: T**-2, -2.0),
+        (lambda T: 1 + T, None), (lambda T: 0.0, None), (lambda T: np.inf, None),
+    ],
+)  # fmt: skip
+def test_the_power_of_the_hard_term_is_told_to_two_digits_or_not_at_all(factor, power):
+    def loss(z, v, T, y, alpha):
+        with np.errstate(invalid="ignore"):
+            hard = (1 - alpha) * museum.hard(z, y)[0] * factor(T) if alpha < 1 else 0.0
+        return alpha * museum.kl_value_alone(z, v, T) + hard
+
+    assert fingerprint(Loss(loss)).hard_power == power
+
+
+@pytest.mark.parametrize(
+    ("word", "fields"),
+    [("kl", {"form": KL}), ("ce", {"form": "cross-entropy(teacher, student)"}),
+     ("batchmean", {"reduction": "batchmean"}), ("sum", {"reduction": "sum"}), ("t2", {"power": 2.0}), ("t0", {"power": 0.0}),
+     ("detached", {"detached": True})],
+)  # fmt: skip
+def test_each_word_of_expect_means_one_thing(word, fields):
+    other = {"form": "unknown", "reduction": "mean", "power": 1.0, "detached": False}
+    assert _expectation(word, Fingerprint(**(other | fields))).broken is None
+    ((_, wanted),) = fields.items()
+    (name,) = fields
+    assert _expectation(word, Fingerprint(**other)).broken == f"it is {other[name]}, declared was {wanted}"
+
+
+def test_asserting_takes_what_checking_takes_and_passes_it_on():
+    asked, told = (inspect.signature(f).parameters for f in (assert_distillation_loss, check_distillation_loss))
+    assert dict(asked) == dict(told)
+    for name, value in (("framework", "caffe"), ("expect", "fast"), ("examples", 0), ("seed", -1)):
+        with pytest.raises(md.ArgumentError, match=f"^{name} must"):
+            assert_distillation_loss(museum.kl_batchmean_t2, **{name: value})
 
 
 def raises(z, v, T):
@@ -226,7 +266,6 @@ VERDICTS = [
     Verdict("third_law", judged=False),
     Verdict("it_is_sum_as_declared", "it is mean"),
 ]
-KL = "KL(teacher || student)"
 
 
 def test_a_report_reads_as_it_should():
@@ -305,6 +344,7 @@ def test_a_report_passes_if_no_law_is_broken():
 
 
 def test_without_hypothesis_the_kit_names_its_extra(monkeypatch):
+    require_hypothesis()  # it is here
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(md.BackendUnavailable) as raised:
         require_hypothesis()
@@ -312,7 +352,10 @@ def test_without_hypothesis_the_kit_names_its_extra(monkeypatch):
 
 
 def test_a_file_may_import_its_neighbours_and_its_path_may_hold_a_colon(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    decoy = tmp_path / "decoy"
+    decoy.mkdir()
+    (decoy / "antigravity.py").write_text("scale = 3.0")
+    monkeypatch.setattr(sys, "path", [str(decoy), *sys.path])
     monkeypatch.delitem(sys.modules, "antigravity", raising=False)
     folder = tmp_path / "a:b"
     folder.mkdir()
@@ -323,7 +366,9 @@ def test_a_file_may_import_its_neighbours_and_its_path_may_hold_a_colon(tmp_path
 
 
 def test_a_module_in_the_current_folder_is_found(tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "path", [path for path in sys.path if path])
+    (tmp_path / "decoy").mkdir()
+    (tmp_path / "decoy" / "antigravity.py").write_text("def loss(z, v, T):\n    return 3.0")
+    monkeypatch.setattr(sys, "path", [str(tmp_path / "decoy"), *(path for path in sys.path if path)])
     monkeypatch.delitem(sys.modules, "antigravity", raising=False)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "antigravity.py").write_text("def loss(z, v, T):\n    return 5.0")

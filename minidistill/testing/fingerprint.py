@@ -6,7 +6,6 @@ The factor, measured at several sizes and temperatures, then tells the reduction
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -158,11 +157,10 @@ def _reduction(factor: float, in_B: float, in_N: float) -> str:
 def _hard_power(loss: Loss, alpha: float) -> float | None:
     """The power of T on the hard term."""
     z, v, y = tame(4, 5, 0)
-    values = [loss(z, v, T, y, alpha).value for T in (1.0, 2.0, 4.0)]
-    if not all(np.isfinite(values)) or min(map(abs, values)) == 0:
-        return None
-    powers = [np.log2(abs(b / a)) for a, b in pairwise(values)]
-    return round(float(powers[0]), 2) if abs(powers[0] - powers[1]) < 0.01 else None
+    at_1, at_2, at_4 = (loss(z, v, T, y, alpha).value for T in (1.0, 2.0, 4.0))
+    with np.errstate(all="ignore"):  # a term of 0 or of infinity has no power
+        low, high = (float(np.log2(np.abs(np.divide(b, a)))) for a, b in ((at_1, at_2), (at_2, at_4)))
+    return round(low, 2) + 0.0 if abs(low - high) < 0.01 else None
 
 
 def _detached(loss: Loss, alpha: float) -> bool | None:
