@@ -14,7 +14,7 @@ from recipes import LOSSES, QUICK_ROWS, SOFT, Store, soft_targets, suited
 
 import minidistill as md
 
-EPOCHS = {"quick": 1, "default": 4, "full": 12}
+EPOCHS = {"quick": 1, "default": 4, "full": 8}
 CAUTION = {"quick": 0.3, "default": 1.0, "full": 1.0}  # on the learning rates: a warm-up of a few steps is short
 
 

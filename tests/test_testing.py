@@ -110,8 +110,8 @@ def test_the_power_of_the_hard_term_is_told_to_two_digits_or_not_at_all(factor, 
 @pytest.mark.parametrize(
     ("word", "fields"),
     [("kl", {"form": KL}), ("ce", {"form": "cross-entropy(teacher, student)"}),
-     ("batchmean", {"reduction": "batchmean"}), ("sum", {"reduction": "sum"}), ("t2", {"power": 2.0}), ("t0", {"power": 0.0}),
-     ("detached", {"detached": True})],
+     ("batchmean", {"reduction": "batchmean"}), ("sum", {"reduction": "sum"}), ("t2", {"power": 2.0}),
+     ("t0", {"power": 0.0}), ("detached", {"detached": True})],
 )  # fmt: skip
 def test_each_word_of_expect_means_one_thing(word, fields):
     other = {"form": "unknown", "reduction": "mean", "power": 1.0, "detached": False}

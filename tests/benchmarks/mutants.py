@@ -43,7 +43,7 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
     ),
     (
         r"x__is_analytic.*\n.*(101 \*|rounding\))",
-        "a hundredth more of what is allowed for rounding, or its very border",
+        "a hundredth more allowed for rounding, or its very border",
     ),
     (r"x__slope.*\n.*\n.*astype\(None\)", "float64 becomes complex when 1j is added"),
     (r"x__slope.*\n.*\n.*TypeError\(None\)", "the text is not shown: the difference method takes over"),
