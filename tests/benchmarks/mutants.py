@@ -3,11 +3,13 @@
     pip install mutmut && python -m mutmut run && python tests/benchmarks/mutants.py docs/results/mutants.json
 
 A reason comes from REASONS, by the mutant's name or what it changed; a survivor without one is printed, and the exit
-code is then 1.
+code is then 1. PyTorch and JAX do not survive the forks in which mutmut runs its tests: --frameworks runs those mutants
+that no other test reaches in a process each, with the Python that calls this script.
 """
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from collections import Counter
 from importlib import metadata
 from pathlib import Path
 
+NO_TESTS = 33
 KILLED = {1, 3, -24, 24, 36, 152, 255}  # a failed test, or one that never ends
 REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the same, or why it was left
     (r"(Layer|ReLU|Dropout)ǁbackward.*\n.*\n.*carry", "a layer without parameters does not read carry"),
@@ -52,6 +55,20 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
 NOT_MUTATED = "laws.py: mutmut leaves decorated functions alone; the museum tests the laws"
 
 
+def retry(path: Path) -> None:
+    """Run tests/test_frameworks.py on the mutants of a room that no test reached, and write down how they ended."""
+    meta = json.loads(path.read_text())
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "libraries or not libraries"]
+    for name, code in meta["exit_code_by_key"].items():
+        if code == NO_TESTS:
+            env = os.environ | {"MUTANT_UNDER_TEST": name}
+            done = subprocess.run(
+                [*command, "tests/test_frameworks.py"], cwd="mutants", env=env, capture_output=True, check=False
+            )
+            meta["exit_code_by_key"][name] = done.returncode
+    path.write_text(json.dumps(meta))
+
+
 def changed(name: str) -> str:
     shown = subprocess.run([sys.executable, "-m", "mutmut", "show", name], capture_output=True, text=True, check=True)
     lines = [line for line in shown.stdout.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
@@ -61,7 +78,10 @@ def changed(name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("json", type=Path, help="results are written there")
+    parser.add_argument("--frameworks", action="store_true", help="test the calls into PyTorch, JAX and Keras first")
     options = parser.parse_args()
+    if options.frameworks:
+        retry(Path("mutants/minidistill/testing/frameworks.py.meta"))
     rooms: dict[str, dict[str, int]] = {}
     survivors, unexplained = [], []
     for path in sorted(Path("mutants").rglob("*.meta")):
