@@ -28,12 +28,13 @@ def decoupled(z: Array, v: Array, y: Array, T: float, alpha: float = 1.0, beta: 
     alpha, beta = (check_number(name, u, at_least=0) for name, u in (("alpha", alpha), ("beta", beta)))
     xp = xp_of(z)
     is_y = xp.arange(z.shape[-1]) == y[..., None]  # (..., B, N)
-    (about_q, q_y, hat_q), (about_p, p_y, hat_p) = (_parted(u, is_y, T) for u in (z, v))
-    rows = alpha * kl_rows(about_p, about_q) + beta * kl_rows(hat_p, hat_q)
-    q_others, p_others = xp.exp(hat_q), xp.exp(hat_p)  # (..., B, N)
-    rest = xp.exp(about_p[..., 1:]) - xp.exp(about_q[..., 1:])  # 1 - p_y less 1 - q_y
-    off = xp.where(q_y.real > 0.5, rest, q_y - p_y)  # (..., B, 1): the difference of the smaller two keeps its digits
-    dz = xp.where(is_y, alpha * off, beta * (q_others - p_others) - alpha * off * q_others)
+    (log_about_q, log_hat_q), (log_about_p, log_hat_p) = (_parted(u, is_y, T) for u in (z, v))
+    about_q, about_p, hat_q, hat_p = (xp.exp(u) for u in (log_about_q, log_about_p, log_hat_q, log_hat_p))
+    rows = alpha * kl_rows(about_p, log_about_p, about_q, log_about_q)
+    rows = rows + beta * kl_rows(hat_p, log_hat_p, hat_q, log_hat_q)
+    change = about_q - about_p  # (..., B, 2): of the target and of the rest, of which the smaller keeps its digits
+    off = xp.where(about_q[..., :1].real > 0.5, -change[..., 1:], change[..., :1])  # q_y - p_y (..., B, 1)
+    dz = xp.where(is_y, alpha * off, beta * (hat_q - hat_p) - alpha * off * hat_q)
     return rows.mean(axis=-1), dz / (T * z.shape[-2])
 
 
@@ -69,8 +70,8 @@ def _others(z: Array, is_y: Array, T: Any) -> Array:
     return sm._log_softmax(xp_of(z).where(is_y, low, z), T)
 
 
-def _parted(z: Array, is_y: Array, T: Any) -> tuple[Array, Array, Array]:
-    """log (q_y, 1 - q_y) (..., B, 2), q_y (..., B, 1) and log q̂ (..., B, N).
+def _parted(z: Array, is_y: Array, T: Any) -> tuple[Array, Array]:
+    """log (q_y, 1 - q_y) (..., B, 2) and log q̂ (..., B, N).
 
     1 - q_y = q_i/q̂_i, whichever other class i is taken: a mean over them, weighted by q̂, loses no digit.
     """
@@ -78,4 +79,4 @@ def _parted(z: Array, is_y: Array, T: Any) -> tuple[Array, Array, Array]:
     log_q, hat = sm._log_softmax(z, T), _others(z, is_y, T)
     log_q_y = (is_y * log_q).sum(axis=-1, keepdims=True)
     log_rest = (xp.exp(hat) * (log_q - hat)).sum(axis=-1, keepdims=True)  # (..., B, 1)
-    return xp.concatenate([log_q_y, log_rest], axis=-1), xp.exp(log_q_y), hat
+    return xp.concatenate([log_q_y, log_rest], axis=-1), hat

@@ -73,20 +73,20 @@ def soft_rows(z: Array, v: Array, T: float) -> tuple[Array, Array]:
     """KL(p || q) of each row (..., B), and its derivative (..., B, N), unchecked."""
     xp = xp_of(z)
     log_q, log_p = sm._log_softmax(z, T), sm._log_softmax(v, T)  # (..., B, N)
-    return kl_rows(log_p, log_q), (xp.exp(log_q) - xp.exp(log_p)) / T  # Eq. 4
+    q, p = xp.exp(log_q), xp.exp(log_p)
+    return kl_rows(p, log_p, q, log_q), (q - p) / T  # Eq. 4
 
 
-def kl_rows(log_p: Array, log_q: Array) -> Array:
+def kl_rows(p: Array, log_p: Array, q: Array, log_q: Array) -> Array:
     """Σ p (log p - log q) of each row (..., B), for rows of probabilities (..., B, N) that sum to 1, unchecked.
 
     With d = log p - log q, the terms p d cancel all but their second order where p and q are near. Adding
     Σ q - Σ p = 0 as p expm1(-d) leaves terms that are never negative and of second order themselves; where q is far
     above p, the exponential could overflow, and nothing cancels.
     """
-    xp = xp_of(log_p)
-    p, d = xp.exp(log_p), log_p - log_q
+    xp, d = xp_of(p), log_p - log_q
     near = d.real > -1
-    return xp.where(near, p * (d + xp.expm1(xp.where(near, -d, 0))), p * d + (xp.exp(log_q) - p)).sum(axis=-1)
+    return xp.where(near, p * (d + xp.expm1(xp.where(near, -d, 0))), p * d + (q - p)).sum(axis=-1)
 
 
 def hard_rows(z: Array, y: Array) -> tuple[Array, Array]:

@@ -12,9 +12,11 @@ from .distillation import kl_rows
 def reverse_kl(z: Array, v: Array, T: float) -> tuple[Array, Array]:
     """C = mean_B KL(q || p), dC/dz_i = q_i (r_i - Σ_j q_j r_j)/(T B) with r = log q - log p (Gu et al. 2024, Eq. 1)."""
     z, v, T = check_pair(z, v, T)
+    xp = xp_of(z)
     log_q, log_p = sm._log_softmax(z, T), sm._log_softmax(v, T)  # (..., B, N)
-    dz = sm._softmax_backward(xp_of(z).exp(log_q), log_q - log_p, T)
-    return kl_rows(log_q, log_p).mean(axis=-1), dz / z.shape[-2]
+    q = xp.exp(log_q)
+    rows, dz = kl_rows(q, log_q, xp.exp(log_p), log_p), sm._softmax_backward(q, log_q - log_p, T)
+    return rows.mean(axis=-1), dz / z.shape[-2]
 
 
 def jensen_shannon(z: Array, v: Array, T: float, beta: float = 0.5) -> tuple[Array, Array]:
@@ -27,8 +29,9 @@ def jensen_shannon(z: Array, v: Array, T: float, beta: float = 0.5) -> tuple[Arr
     beta = check_number("beta", beta, at_least=2**-24, at_most=1 - 2**-24)
     xp = xp_of(z)
     log_q, log_p = sm._log_softmax(z, T), sm._log_softmax(v, T)  # (..., B, N)
-    top = xp.maximum(log_q.real, log_p.real)
+    q, p, top = xp.exp(log_q), xp.exp(log_p), xp.maximum(log_q.real, log_p.real)
     log_m = top + xp.log(beta * xp.exp(log_p - top) + (1 - beta) * xp.exp(log_q - top))  # (..., B, N)
-    rows = beta * kl_rows(log_p, log_m) + (1 - beta) * kl_rows(log_q, log_m)
-    dz = sm._softmax_backward(xp.exp(log_q), (1 - beta) * (log_q - log_m), T)
+    m = beta * p + (1 - beta) * q
+    rows = beta * kl_rows(p, log_p, m, log_m) + (1 - beta) * kl_rows(q, log_q, m, log_m)
+    dz = sm._softmax_backward(q, (1 - beta) * (log_q - log_m), T)
     return rows.mean(axis=-1), dz / z.shape[-2]

@@ -21,9 +21,10 @@ def standardised(z: Array, v: Array, T: float) -> tuple[Array, Array]:
     xp = xp_of(z)
     (u, sigma), (w, _) = _standard(z), _standard(v)
     log_q, log_p = sm._log_softmax(u, T), sm._log_softmax(w, T)  # (..., B, N)
-    g = (xp.exp(log_q) - xp.exp(log_p)) / T  # rows sum to 0, so that the centring has no gradient of its own
+    q, p = xp.exp(log_q), xp.exp(log_p)
+    g = (q - p) / T  # rows sum to 0, so that the centring has no gradient of its own
     along = (g * u).mean(axis=-1, keepdims=True) * ((sigma + TINY) / xp.where(sigma == 0, 1, sigma))
-    return kl_rows(log_p, log_q).mean(axis=-1), (g - u * along) / ((sigma + TINY) * z.shape[-2])
+    return kl_rows(p, log_p, q, log_q).mean(axis=-1), (g - u * along) / ((sigma + TINY) * z.shape[-2])
 
 
 def _standard(z: Array) -> tuple[Array, Array]:
