@@ -161,6 +161,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "soft_targets": example("07_what_soft_targets_know"),
     "controls": example("08_controls"),
     "losses_compared": example("09_losses_compared"),
+    "further": example("10_further"),
     "validation": example("validate"),
     "validation_teacher": example("validate"),
     "verdicts": verdicts,
