@@ -23,7 +23,6 @@ NAMES = {  # and the paper's number of errors: Hinton, Vinyals, Dean 2015, secti
     "teacher": ("teacher", 67),
     "baseline": ("student, hard labels", 146),
     "student": ("student, soft targets", 74),
-    "baseline_jittered": ("student, hard labels, jitter", None),
     "jittered": ("student, soft targets, jitter", None),
     "ensemble": ("ensemble of the teachers", None),
     "from_ensemble": ("student of the ensemble, jitter", None),
@@ -62,7 +61,6 @@ def experiment(
         replace(recipe[kind].scaled(factor), epochs=arguments.epochs or recipe[kind].epochs)
         for recipe in (SOFT, JITTERED)
     )
-    moving = replace(PLAIN[kind].scaled(factor), jitter=2, epochs=JITTERED[kind].epochs)
     if arguments.save_logits and not (arguments.train_teacher or arguments.full):
         raise md.ArgumentError("--save-logits needs a teacher that is trained now: --train-teacher or --full")
     live = arguments.train_teacher or arguments.full or arguments.data or arguments.hidden != 1600
@@ -79,14 +77,10 @@ def experiment(
     counts = {name: [md.errors(network, test) for network in arm] for name, arm in arms.items()}
     if arguments.full:
         moved = [store.transfer([t], train, jitter=2) for t in teachers]
-        arms["baseline_jittered"] = store.train_each(moving, train, seeds, "hard labels, jitter")
         arms["jittered"] = taught(store, jittered, moved, seeds, "soft targets, jitter")
         together = [store.transfer(teachers, train, jitter=2)]
         arms["from_ensemble"] = taught(store, jittered, together, seeds, "ensemble, jitter")
-        counts |= {
-            name: [md.errors(n, test) for n in arms[name]]
-            for name in ("baseline_jittered", "jittered", "from_ensemble")
-        }
+        counts |= {name: [md.errors(n, test) for n in arms[name]] for name in ("jittered", "from_ensemble")}
         vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
         counts["ensemble"] = [int((vote.argmax(axis=-1) != test.labels).sum())]
     results: dict[str, Any] = record(arguments, store.seconds)
@@ -94,7 +88,7 @@ def experiment(
         "teacher": asdict(recipe) if teachers else embedded_teacher()["recipe"],
         "baseline": asdict(PLAIN[kind].scaled(factor)),
         "student": asdict(soft),
-        **({"baseline_jittered": asdict(moving), "jittered": asdict(jittered)} if arguments.full else {}),
+        **({"jittered": asdict(jittered)} if arguments.full else {}),
     }
     networks = {name: arm[0] for name, arm in arms.items()}
     if not teachers:

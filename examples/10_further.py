@@ -1,5 +1,5 @@
-"""What holds the student back, its loss or its time? The same student of an ensemble of teachers, on jittered images, by
-soft targets at T = 20 and by matching the logits, for a while and for four times as long.
+"""What holds the student back, its loss or its time? A student of an ensemble of teachers, on jittered images, by soft
+targets at T = 20 and by matching the logits, for a while and for four times as long.
 """
 
 from dataclasses import replace
