@@ -1,5 +1,6 @@
 """check_gradient accepts what is a derivative, rejects what is not, and knows a kink when it meets one."""
 
+import fake_cupy
 import numpy as np
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 import minidistill as md
 from minidistill import Backend, random
 from minidistill.testing import WrongGradient, check_gradient, check_layer
-from minidistill.testing.gradients import _Slope, _tolerance
+from minidistill.testing.gradients import _host, _Slope, _slope, _tolerance
 
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -315,3 +316,74 @@ def test_a_layers_options_are_passed_on():
         check_layer(
             lambda u: u * u / 3, lambda dy: dy * 2 * np.arange(1.0, 4) / 3.0000001, np.arange(1.0, 4), tolerance=1e-30
         )
+
+
+@pytest.mark.parametrize(
+    ("x", "options", "text"),
+    [
+        (np.array([1, 2]), {}, r"^x must hold finite floating-point numbers, got int \(2,\)$"),
+        (np.empty((0, 2)), {}, r"^x must hold finite floating-point numbers, got float64 \(0, 2\)$"),
+        (np.array([1.0, np.nan]), {}, "^x must hold finite floating-point numbers"),
+        ("text", {}, "^x must be an array of numbers, got str$"),
+        (np.ones(2), {"method": "newton"}, "^method must be auto, complex or difference, got 'newton'$"),
+        (np.ones(2), {"step": 0.0}, "^step must"),
+        (np.ones(2), {"tolerance": 0.0}, "^tolerance must"),
+    ],
+)
+def test_a_wrong_argument_is_named(x, options, text):
+    with pytest.raises(md.ArgumentError, match=text):
+        check_gradient(lambda u: u.sum(), x, np.ones(2), **options)
+
+
+def test_one_number_is_enough_and_either_method_can_be_asked_for():
+    for method in ("auto", "complex", "difference"):
+        found = check_gradient(lambda u: (u**2).sum(), np.array([3.0]), np.array([6.0]), method=method)
+        assert found.method == ("difference" if method == "difference" else "complex")
+
+
+def test_an_array_on_a_device_needs_a_reference():
+    x = fake_cupy.asarray(np.array([1.0, 2.0]))
+    with pytest.raises(md.ArgumentError, match=r"^reference must be given for an x on a device, got None and ndarray$"):
+        check_gradient(lambda u: (u * u).sum(), x, lambda u: 2 * u)
+    assert check_gradient(lambda u: (u * u).sum(), x, lambda u: 2 * u, reference=lambda u: (u * u).sum()).error < 1e-9
+    np.testing.assert_array_equal(_host(x), [1.0, 2.0])
+
+
+@pytest.mark.parametrize(("dtype", "levels"), [(np.float64, 7), (np.float32, 3)])
+def test_differences_are_taken_at_ever_smaller_steps_relative_to_what_moves(dtype, levels):
+    x, seen = np.array([5.0, 100.0], dtype), []
+
+    def f(u):
+        assert u.dtype == dtype
+        seen.append(u - x)
+        return 7.0
+
+    for d, largest in ((np.array([0.0, 1.0]), 0.1), (np.array([1.0, 0.0]), 5e-3), (np.array([1.0, 1.0]), 5e-3)):
+        seen.clear()
+        slope = _slope(f, x, d, 1e-3, "difference")
+        moved = np.array([np.abs(u).max() for u in seen])
+        np.testing.assert_allclose(moved.max(), largest, rtol=1e-3)
+        assert len(seen) == 1 + 4 * levels
+        nearest = largest / 4 ** (levels - 1) / 2
+        np.testing.assert_allclose(moved[moved > 0].min(), nearest, rtol=0.1 if dtype == np.float32 else 1e-3)
+        np.testing.assert_allclose(slope.rounding, 8 * np.finfo(dtype).eps * 7 / nearest)
+    assert slope.value == 0
+
+
+def test_the_jump_of_a_kink_stays_and_that_of_a_curve_shrinks_with_the_step():
+    x, d = np.zeros(1), np.ones(1)
+    nearest = 1e-3 / 4**6 / 2
+    np.testing.assert_allclose(_slope(lambda u: float(abs(u[0])), x, d, 1e-3, "difference").jumps, (2, 2))
+    found = _slope(lambda u: float(u[0] ** 2), x, d, 1e-3, "difference")
+    np.testing.assert_allclose(found.jumps, (2 * nearest, 32 * nearest))
+    assert _slope(lambda u: 1e-3 * u[0], x, d, 1e-3, "difference").rounding < 1e-300  # of a value of 0
+
+
+def test_what_a_slope_cannot_be_taken_of_is_said():
+    x, d = np.ones(1), np.ones(1)
+    with pytest.raises(TypeError, match=r"^f drops the imaginary part$"):
+        _slope(lambda u: 1.0, x, d, 1e-3, "complex")
+    with pytest.raises(md.ArgumentError, match=r"^f must be finite for a complex step from x, got .*nan"):
+        _slope(lambda u: u[0] * np.nan, x, d, 1e-3, "complex")
+    with pytest.raises(md.ArgumentError, match=r"^f must be finite near x, got nan within 1.22e-07 of it$"):
+        _slope(lambda u: 1.0 if u[0] == 1 else np.nan, x, d, 1e-3, "difference")

@@ -13,6 +13,7 @@ from strategies import MUTATING, law
 
 import minidistill as md
 from minidistill.losses import high_temperature_gradient, logit_matching_gradient
+from minidistill.softmax import _softmax_backward
 from minidistill.testing import check_distillation_loss
 from minidistill.testing.strategies import batches_BN, contiguous, layouts
 
@@ -279,6 +280,19 @@ def test_the_ends_of_every_range_are_allowed(name):
     if name in ("decoupled", "dist"):
         function(*(good | {"beta": 0}).values())
         function(*(good | {"beta": 30}).values())
+
+
+def test_where_one_class_is_certain_its_gradient_keeps_the_digits_of_the_others():
+    q, dq = np.array([[1.0, 1e-30, 1e-40]]), np.array([[100.0, 1.0, 2.0]])
+    np.testing.assert_allclose(_softmax_backward(q, dq, 2.0)[0], [99e-30 / 2, -99e-30 / 2, -98e-40 / 2], rtol=1e-9)
+    for z, v in (((40, 0, 0.5), (42, 0, 1)), ((0.5, 0, 40), (1, 0, 42))):
+        y = np.array([int(np.argmax(z))])
+        rest_q, rest_p = (np.exp(np.sort(u)[:2] - max(u)).sum() for u in (z, v))  # 1 - q_y, 1 - p_y to 1e-17
+        _, dz = md.decoupled(np.array([z], float), np.array([v], float), y, 1.0, 1.0, 0.0)
+        np.testing.assert_allclose(dz[0, y[0]], rest_p - rest_q, rtol=1e-9)
+    z, v = np.array([[-40.0, 0.0, 0.5]]), np.array([[-42.0, 0.0, 1.0]])  # the target is all but impossible
+    _, dz = md.decoupled(z, v, np.array([0]), 1.0, 1.0, 0.0)
+    np.testing.assert_allclose(dz[0, 0], md.softmax(z)[0, 0] - md.softmax(v)[0, 0], rtol=1e-9)
 
 
 def test_two_classes_are_enough_where_a_target_is_parted_from_the_others():
