@@ -321,7 +321,7 @@ def test_a_layers_options_are_passed_on():
 @pytest.mark.parametrize(
     ("x", "options", "text"),
     [
-        (np.array([1, 2]), {}, r"^x must hold finite floating-point numbers, got int \(2,\)$"),
+        (np.array([1, 2]), {}, r"^x must hold finite floating-point numbers, got int64 \(2,\)$"),
         (np.empty((0, 2)), {}, r"^x must hold finite floating-point numbers, got float64 \(0, 2\)$"),
         (np.array([1.0, np.nan]), {}, "^x must hold finite floating-point numbers"),
         ("text", {}, "^x must be an array of numbers, got str$"),
