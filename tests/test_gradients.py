@@ -158,7 +158,10 @@ def test_a_loss_on_a_device_or_in_float32_is_judged_against_float64_on_the_host(
 
 def test_a_mask_that_is_not_frozen_is_an_argument_error():
     rng = np.random.default_rng(0)
-    with pytest.raises(md.ArgumentError, match="freeze its dropout mask"):
+    with pytest.raises(
+        md.ArgumentError,
+        match=r"^f must give the same number .*: freeze its dropout mask or its seed$",
+    ):
         check_gradient(lambda u: (u * (rng.random(9) < 0.5)).sum(), np.arange(1.0, 10.0), np.ones(9))
 
 
@@ -245,9 +248,9 @@ def test_a_kink_is_found_in_float32_and_among_many():
 
 
 def test_where_nothing_can_be_said_an_argument_is_wrong_and_no_gradient_passes():
-    with pytest.raises(md.ArgumentError, match="x must lie where f has a derivative"):
+    with pytest.raises(md.ArgumentError, match=r"^x must lie where f has a derivative, got a kink in every component$"):
         check_gradient(lambda x: float(np.abs(x).sum()), np.zeros(2), np.zeros(2))
-    with pytest.raises(md.ArgumentError, match="x must not lie on a kink"):
+    with pytest.raises(md.ArgumentError, match=r"^x must not lie on a kink of f .* each component by itself$"):
         check_gradient(lambda x: 1e4 * abs(float(x[0])), np.zeros(3000), np.zeros(3000))
     with pytest.raises(md.ArgumentError, match="f must be finite at x, got nan"):
         check_gradient(lambda x: float("nan"), np.ones(2), np.zeros(2))
@@ -387,3 +390,40 @@ def test_what_a_slope_cannot_be_taken_of_is_said():
         _slope(lambda u: u[0] * np.nan, x, d, 1e-3, "complex")
     with pytest.raises(md.ArgumentError, match=r"^f must be finite near x, got nan within 1.22e-07 of it$"):
         _slope(lambda u: 1.0 if u[0] == 1 else np.nan, x, d, 1e-3, "difference")
+
+
+def test_against_a_derivative_of_zero_only_zero_is_right():
+    x = np.ones(3)
+    assert check_gradient(lambda u: 0 * u.sum() + 2, x, np.zeros(3)).error == 0
+    with pytest.raises(WrongGradient, match=r"gradient\[1\] is 1e-200 and must be 0, by complex steps: .* inf"):
+        check_gradient(lambda u: 0 * u.sum() + 2, x, np.array([0, 1e-200, 0]))
+
+
+def test_a_complex_step_shows_an_error_of_one_in_ten_million():
+    x = np.array([1.0, 2.0])
+    assert check_gradient(lambda u: (u**2).sum(), x, 2 * x * (1 + 1e-10)).error < 1e-9
+    with pytest.raises(WrongGradient, match="by complex steps: relative error 1e-07, tolerated 1e-09"):
+        check_gradient(lambda u: (u**2).sum(), x, 2 * x * (1 + 1e-7))
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_random_directions_leave_no_component_out_and_are_the_seeds(seed):
+    x, seen = np.ones(3000), []
+
+    def f(u):
+        if u.dtype.kind == "c":
+            seen.append(u.imag / 1e-30)
+        return u.sum()
+
+    assert check_gradient(f, x, np.ones(3000), method="complex", seed=seed).error < 1e-12
+    rng = np.random.default_rng(seed)
+    expected = [rng.choice([-1.0, 1.0], 3000) * rng.uniform(0.5, 1.0, 3000) for _ in range(4)]
+    np.testing.assert_allclose(seen, expected, rtol=1e-12)
+    with pytest.raises(WrongGradient, match=f"along a random direction of seed {seed}, the gradient is .*, by complex"):
+        check_gradient(f, x, np.full(3000, 1.001), method="complex", seed=seed)
+
+
+def test_two_thousand_components_are_tried_one_by_one():
+    x = np.random.default_rng(0).normal(size=2000)
+    x[-1] = 0
+    assert check_gradient(lambda u: np.maximum(u, 0).sum(), x, lambda u: (u > 0) * 1.0).kinks == [(1999,)]
