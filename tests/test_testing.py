@@ -11,11 +11,11 @@ from strategies import EXAMPLES
 
 import minidistill as md
 from minidistill.cli import main
-from minidistill.testing import assert_distillation_loss, check_distillation_loss
+from minidistill.testing import assert_distillation_loss, check, check_distillation_loss
 from minidistill.testing.check import Report, _expectation, load_function
-from minidistill.testing.fingerprint import Fingerprint, fingerprint
+from minidistill.testing.fingerprint import Fingerprint, _reduction, fingerprint, tame
 from minidistill.testing.frameworks import Loss, require_hypothesis
-from minidistill.testing.judge import Case, Judge
+from minidistill.testing.judge import Broken, Case, Judge
 from minidistill.testing.laws import LAWS
 from minidistill.testing.search import Verdict, try_law
 
@@ -127,6 +127,64 @@ def test_asserting_takes_what_checking_takes_and_passes_it_on():
     for name, value in (("framework", "caffe"), ("expect", "fast"), ("examples", 0), ("seed", -1)):
         with pytest.raises(md.ArgumentError, match=f"^{name} must"):
             assert_distillation_loss(museum.kl_batchmean_t2, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("factor", "in_B", "in_N", "words"),
+    [
+        (1 / 4, -1.0, 0.0, "batchmean"), (1.0, 0.0, 0.0, "sum"), (1 / 20, -1.0, -1.0, "mean"),
+        (1 / 5, 0.0, -1.0, "sum / N"), (3 / 4, -1.0, 0.0, "batchmean times 3"),
+        (1 / 10, 0.0, -1.0, "sum / N times 0.5"), (1.0, -0.5, 0.0, "B^-0.50 N^0.00 times 1"),
+        (2.0, 0.0, 1.0, "B^0.00 N^1.00 times 2"), (0.5, -1.0, 0.2, "B^-1.00 N^0.20 times 0.5"),
+    ],
+)  # fmt: skip
+def test_a_reduction_is_told_from_its_powers_of_B_and_N(factor, in_B, in_N, words):
+    assert _reduction(factor, in_B, in_N) == words
+
+
+def test_a_broken_law_says_what_and_its_mistake_if_it_knows_one():
+    assert (str(Broken("a")), Broken("a").mistake, Broken("a", "b").mistake) == ("a", "", "b")
+
+
+def test_a_judge_measures_by_the_largest_loss_on_tame_logits_at_each_alpha():
+    judge = Judge(Loss(museum.alpha_weighs_the_soft_term))
+    case = Case(np.zeros((2, 3)), np.zeros((2, 3)), 4.0, np.array([0, 1]))
+    for alpha in (1.0, 0.0, 0.5):
+        tried = [
+            museum.alpha_weighs_the_soft_term(z, v, 4.0, y, alpha)[0] for z, v, y in (tame(2, 3, s) for s in range(3))
+        ]
+        assert judge.size(case, alpha) == max(map(abs, tried))
+    size = judge.size(case)
+    assert size == judge.size(case, 1.0) != judge.size(case, 0.0)
+    assert judge.close(0.0, 0.9e-7 * size, case)
+    assert not judge.close(0.0, 1.1e-7 * size, case)
+    assert judge.close(1e9 * size, (1 + 0.9e-7) * 1e9 * size, case)
+    assert judge.close((1 + 0.9e-7) * 1e9 * size, 1e9 * size, case)
+    assert judge.close(5e-8 * 1e9 * size, 0.0, case) is False
+    judge.require_equal(1.0, 1.0, case, "the same")
+    for b, mistake in ((2.0, ""), (np.nan, "0 log 0: a probability underflows to 0, and its logarithm is taken")):
+        with pytest.raises(Broken) as raised:
+            judge.require_equal(1.0, b, case, "something else")
+        assert (str(raised.value), raised.value.mistake) == (f"something else: 1 became {b:.10g}", mistake)
+
+
+def test_a_check_hands_on_its_name_its_framework_its_examples_and_its_seed(monkeypatch):
+    seen = []
+
+    def try_nothing(judge, name, examples, seed):
+        seen.append((name, examples, seed))
+        return Verdict(name)
+
+    monkeypatch.setattr(check, "try_law", try_nothing)
+    report = check_distillation_loss(museum.kl_value_alone, examples=7, seed=9)
+    assert seen == [(name, 7, 9) for name in LAWS]
+    assert (report.name, report.framework) == ("kl_value_alone", "numpy")
+    report = check_distillation_loss(raises)
+    assert (report.name, report.framework, report.verdicts) == ("raises", "numpy", [])
+    with pytest.raises(md.ArgumentError) as raised:
+        check_distillation_loss(raises, expect="fast")
+    expected = "expect must be some of kl, ce, batchmean, sum, t2, t0, detached, got 'fast'"
+    assert str(raised.value) == expected
 
 
 def raises(z, v, T):
