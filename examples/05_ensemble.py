@@ -14,7 +14,7 @@ import minidistill as md
 from minidistill.measure import prediction_cost
 
 MEMBERS = {"quick": (1, 2), "default": (1, 2, 5), "full": (1, 2, 3, 5, 10)}  # ensembles that teach
-EPOCHS = {"quick": 2, "default": 8, "full": 8}  # of a student
+EPOCHS = {"quick": 1, "default": 8, "full": 8}  # of a student
 MEANS = ("arithmetic", "geometric")
 
 

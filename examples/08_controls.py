@@ -15,7 +15,7 @@ from recipes import PLAIN, QUICK_ROWS, SOFT, Recipe, Store, soft_targets, suited
 
 import minidistill as md
 
-EPOCHS = {"quick": 2, "default": 8, "full": 8}
+EPOCHS = {"quick": 1, "default": 8, "full": 8}
 
 
 def main() -> None:

@@ -26,6 +26,8 @@ def main() -> None:
         soft = replace(soft, jitter=0, epochs=1)
     soft, matching = (suited(recipe, arguments) for recipe in (soft, replace(soft, learning_rate=MATCHING_RATE)))
     teacher = suited(TEACHER[kind], arguments)
+    if kind == "quick":
+        teacher = replace(teacher.with_hidden(400), epochs=2)
     teachers = [store.train(teacher, train, m, f"teacher, seed {m}") for m in range(TEACHERS[kind])]
     transfer = store.transfer(teachers, train, soft.jitter)
     rows: list[dict[str, Any]] = []
