@@ -112,10 +112,13 @@ def false_alarms(record: dict[str, Any]) -> str:
 
 def mutants(record: dict[str, Any]) -> str:
     """A row for each room: how many mutants, how many were killed."""
-    rows = ["| room | mutants | killed | survived |", "|---|---:|---:|---:|"]
-    for room, r in record["rooms"].items():
+    rows = ["| room | mutants run | killed | survived | not run |", "|---|---:|---:|---:|---:|"]
+    sums = {what: sum(r[what] for r in record["rooms"].values()) for what in ("mutants", "killed", "not_run")}
+    for room, r in [*record["rooms"].items(), ("all", sums)]:
         killed, share = r["killed"], r["killed"] / r["mutants"]
-        rows.append(f"| `{room}` | {r['mutants']:,} | {killed:,} ({share:.1%}) | {r['mutants'] - killed} |")
+        rows.append(
+            f"| `{room}` | {r['mutants']:,} | {killed:,} ({share:.1%}) | {r['mutants'] - killed} | {r['not_run']} |"
+        )
     return "\n".join([*rows, "", f"mutmut {record['mutmut']}, {record['date']}."])
 
 
