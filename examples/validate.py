@@ -13,15 +13,29 @@ from recipes import LOSSES, PLAIN, SOFT, TEACHER, Loss, Recipe, Store
 
 import minidistill as md
 
-SHORT, HARD, TAUGHT = replace(TEACHER["default"], epochs=40), PLAIN["default"], SOFT["default"]
+SHORT, HARD, TAUGHT = TEACHER["default"], PLAIN["default"], SOFT["default"]
+TEACHERS = ((0, 0.2, 0.3), (0.1, 0.2, 0.3), (0.1, 0.25, 0.3), (0, 0.2, 0.4))  # dropout of inputs and units, and rate
+LONGER = ((0, 0.2), (0, 0.35), (0.1, 0.35), (0.1, 0.5))
+FEW = 1_500  # images: 3%, for as long as in 03_less_data.py
 SWEEPS: dict[str, list[Recipe]] = {  # what stands in a recipe beside these is the same throughout a sweep
-    "teacher": [replace(SHORT, input_dropout=i, dropout=d) for i, d in ((0, 0.2), (0, 0.35), (0.1, 0.35), (0.1, 0.5))],
+    "short": [replace(SHORT, input_dropout=i, dropout=d, learning_rate=r) for i, d, r in TEACHERS],
+    "teacher": [replace(SHORT, input_dropout=i, dropout=d, epochs=40) for i, d in LONGER],
     "longer": [replace(TEACHER["full"], dropout=d) for d in (0.25, 0.4)],
     "hard": [replace(HARD, learning_rate=rate) for rate in (0.05, 0.1, 0.2, 0.3)],
     "soft": [replace(TAUGHT, temperature=T, learning_rate=r) for T in (4.0, 20.0) for r in (0.02, 0.05, 0.1)],
+    "momentum": [replace(TAUGHT, momentum=m, learning_rate=0.5 * (1 - m)) for m in (0.9, 0.95, 0.98)],
+    "few": [replace(TAUGHT, learning_rate=rate, epochs=46) for rate in (0.03, 0.05)],
 }
-DIFFER = {"teacher": ("input_dropout", "dropout"), "longer": ("dropout",), "hard": ("learning_rate",),
-          "soft": ("temperature", "learning_rate"), "losses": ("learning_rate",)}  # fmt: skip
+DIFFER = {
+    "short": ("input_dropout", "dropout", "learning_rate"),
+    "teacher": ("input_dropout", "dropout"),
+    "longer": ("dropout",),
+    "hard": ("learning_rate",),
+    "soft": ("temperature", "learning_rate"),
+    "momentum": ("momentum", "learning_rate"),
+    "few": ("learning_rate",),
+    "losses": ("learning_rate",),
+}
 FACTORS = (1 / 3, 1.0, 3.0)  # on the learning rate of each of LOSSES
 
 
@@ -36,11 +50,13 @@ def main() -> None:
     part, held_out = train.subset(slice(5_000 if arguments.quick else 50_000)), train.subset(slice(50_000, None))
     found: list[dict[str, Any]] = []
     for name in arguments.only:
-        for teacher in {"soft": SWEEPS["longer"], "losses": SWEEPS["longer"][:1]}.get(name, [None]):
+        taught_by = {"soft": SWEEPS["longer"]} | dict.fromkeys(("momentum", "few", "losses"), SWEEPS["longer"][:1])
+        for teacher in taught_by.get(name, [None]):
             data = part
             if teacher is not None:
                 trained = store.train(shortened(arguments, teacher), part, 0, "validation, longer, seed 0")
                 data = store.transfer([trained], part)
+                data = data.subset(slice(FEW)) if name == "few" else data
             for variant, recipe, loss in variants(name):
                 recipe, errors = shortened(arguments, recipe), []
                 for seed in range(arguments.seeds):
@@ -78,7 +94,8 @@ def report(results: dict[str, Any]) -> str:
     """A row for each recipe."""
     rows: list[list[object]] = [["of", "variant", "epochs", "validation errors"]]
     for one in results["sweeps"]:
-        rows.append([one["of"], described(one), one["recipe"]["epochs"], " ".join(map(str, one["errors"]))])
+        of = f"{one['of']}, {FEW:,} images" if one["of"] == "few" else one["of"]
+        rows.append([of, described(one), one["recipe"]["epochs"], " ".join(map(str, one["errors"]))])
     return f"\n{table(rows)}\n\n{footer(results)}"
 
 

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 law = settings(max_examples=20, deadline=None)  # a theorem: tried anew on every run, on every backend
-some = settings(max_examples=10, deadline=None)  # a theorem of nine losses on each backend
+some = settings(max_examples=10, deadline=None)  # one that is tried on many losses, or must reject what is wrong
 few = settings(max_examples=20, deadline=None)  # a theorem whose every example trains a network
 
 alphas = st.floats(0.01, 0.99)

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 import minidistill as md
 from minidistill import Backend, random
 from minidistill.testing import WrongGradient, check_gradient, check_layer
-from minidistill.testing.gradients import _host, _Slope, _slope, _tolerance
+from minidistill.testing.derivative import Slope, derivative_along, to_host
+from minidistill.testing.gradients import _tolerance
 
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -300,13 +301,13 @@ def test_a_reproducer_shows_up_to_64_numbers(size, shown):
 
 
 def test_a_kink_is_a_jump_of_the_slope_that_does_not_shrink_and_is_more_than_rounding():
-    assert _Slope(1.0, (0.51, 1.0)).is_kink(1.0, 1e-6)
-    assert not _Slope(1.0, (0.5, 1.0)).is_kink(1.0, 1e-6)  # it shrinks
-    assert not _Slope(1.0, (10 * 1e-6, 1e-5)).is_kink(1.0, 1e-6)  # it is as good as nothing
-    assert _Slope(1.0, (1.05e-5, 1e-5)).is_kink(1.0, 1e-6)
-    assert not _Slope(1.0, (0.1, 0.1)).is_kink(1.0, 0.5)
-    assert _Slope(1.0, (0.11, 0.1)).is_kink(1.0, 0.5)
-    assert not _Slope(1.0, (0.2, 0.2), 0.2).is_kink(1.0, 1e-6)  # it may be rounding
+    assert Slope(1.0, (0.51, 1.0)).is_kink(1.0, 1e-6)
+    assert not Slope(1.0, (0.5, 1.0)).is_kink(1.0, 1e-6)  # it shrinks
+    assert not Slope(1.0, (10 * 1e-6, 1e-5)).is_kink(1.0, 1e-6)  # it is as good as nothing
+    assert Slope(1.0, (1.05e-5, 1e-5)).is_kink(1.0, 1e-6)
+    assert not Slope(1.0, (0.1, 0.1)).is_kink(1.0, 0.5)
+    assert Slope(1.0, (0.11, 0.1)).is_kink(1.0, 0.5)
+    assert not Slope(1.0, (0.2, 0.2), 0.2).is_kink(1.0, 1e-6)  # it may be rounding
 
 
 def test_a_large_constant_beside_an_analytic_function_is_no_reason_to_doubt_it():
@@ -349,7 +350,7 @@ def test_an_array_on_a_device_needs_a_reference():
     with pytest.raises(md.ArgumentError, match=r"^reference must be given for an x on a device, got None and ndarray$"):
         check_gradient(lambda u: (u * u).sum(), x, lambda u: 2 * u)
     assert check_gradient(lambda u: (u * u).sum(), x, lambda u: 2 * u, reference=lambda u: (u * u).sum()).error < 1e-9
-    np.testing.assert_array_equal(_host(x), [1.0, 2.0])
+    np.testing.assert_array_equal(to_host(x), [1.0, 2.0])
 
 
 @pytest.mark.parametrize(("dtype", "levels"), [(np.float64, 7), (np.float32, 3)])
@@ -363,7 +364,7 @@ def test_differences_are_taken_at_ever_smaller_steps_relative_to_what_moves(dtyp
 
     for d, largest in ((np.array([0.0, 1.0]), 0.1), (np.array([1.0, 0.0]), 5e-3), (np.array([1.0, 1.0]), 5e-3)):
         seen.clear()
-        slope = _slope(f, x, d, 1e-3, "difference")
+        slope = derivative_along(f, x, d, 1e-3, "difference")
         moved = np.array([np.abs(u).max() for u in seen])
         np.testing.assert_allclose(moved.max(), largest, rtol=1e-3)
         assert len(seen) == 1 + 4 * levels
@@ -376,20 +377,20 @@ def test_differences_are_taken_at_ever_smaller_steps_relative_to_what_moves(dtyp
 def test_the_jump_of_a_kink_stays_and_that_of_a_curve_shrinks_with_the_step():
     x, d = np.zeros(1), np.ones(1)
     nearest = 1e-3 / 4**6 / 2
-    np.testing.assert_allclose(_slope(lambda u: float(abs(u[0])), x, d, 1e-3, "difference").jumps, (2, 2))
-    found = _slope(lambda u: float(u[0] ** 2), x, d, 1e-3, "difference")
+    np.testing.assert_allclose(derivative_along(lambda u: float(abs(u[0])), x, d, 1e-3, "difference").jumps, (2, 2))
+    found = derivative_along(lambda u: float(u[0] ** 2), x, d, 1e-3, "difference")
     np.testing.assert_allclose(found.jumps, (2 * nearest, 32 * nearest))
-    assert _slope(lambda u: 1e-3 * u[0], x, d, 1e-3, "difference").rounding < 1e-300  # of a value of 0
+    assert derivative_along(lambda u: 1e-3 * u[0], x, d, 1e-3, "difference").rounding < 1e-300  # of a value of 0
 
 
 def test_what_a_slope_cannot_be_taken_of_is_said():
     x, d = np.ones(1), np.ones(1)
     with pytest.raises(TypeError, match=r"^f drops the imaginary part$"):
-        _slope(lambda u: 1.0, x, d, 1e-3, "complex")
+        derivative_along(lambda u: 1.0, x, d, 1e-3, "complex")
     with pytest.raises(md.ArgumentError, match=r"^f must be finite for a complex step from x, got .*nan"):
-        _slope(lambda u: u[0] * np.nan, x, d, 1e-3, "complex")
+        derivative_along(lambda u: u[0] * np.nan, x, d, 1e-3, "complex")
     with pytest.raises(md.ArgumentError, match=r"^f must be finite near x, got nan within 1.22e-07 of it$"):
-        _slope(lambda u: 1.0 if u[0] == 1 else np.nan, x, d, 1e-3, "difference")
+        derivative_along(lambda u: 1.0 if u[0] == 1 else np.nan, x, d, 1e-3, "difference")
 
 
 def test_against_a_derivative_of_zero_only_zero_is_right():

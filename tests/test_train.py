@@ -72,11 +72,11 @@ def test_a_student_of_soft_targets_alone_learns_what_the_labels_say(backend) -> 
 
 def test_a_temperature_for_each_replica_equals_separate_networks(backend) -> None:
     data = blobs(backend)
-    teacher, _ = train(backend)
-    transfer = TransferSet.from_teacher(teacher, data)
-    both, _ = train(backend, seeds=[1, 1], data=transfer, objective=Objective(temperature=[2.0, 20.0], alpha=0.7))
+    teacher, _ = train(backend, epochs=2)
+    options = {"data": TransferSet.from_teacher(teacher, data), "epochs": 2}
+    both, _ = train(backend, seeds=[1, 1], objective=Objective(temperature=[2.0, 20.0], alpha=0.7), **options)
     for r, T in enumerate((2.0, 20.0)):
-        alone, _ = train(backend, seeds=1, data=transfer, objective=Objective(temperature=T, alpha=0.7))
+        alone, _ = train(backend, seeds=1, objective=Objective(temperature=T, alpha=0.7), **options)
         np.testing.assert_allclose(
             backend.to_host(both.replica(r).parameters), backend.to_host(alone.parameters), rtol=1e-4, atol=1e-5
         )

@@ -18,7 +18,7 @@ NEVER = 1000.0  # temperatures below the lowest logit: exp of that is 0 in every
 
 
 def decoupled(z: Array, v: Array, y: Array, T: float, alpha: float = 1.0, beta: float = 8.0) -> tuple[Array, Array]:
-    """C = mean_B α KL(b_p || b_q) + β KL(p̂ || q̂), the target's part and the others', α and β >= 0.
+    """C = mean_B (α KL(b_p || b_q) + β KL(p̂ || q̂)), the target's part and the others', α and β >= 0.
 
     dC/dz_y = α (q_y - p_y)/(T B); dC/dz_i = (α q̂_i (p_y - q_y) + β (q̂_i - p̂_i))/(T B) of the others. Zhao et al.,
     "Decoupled Knowledge Distillation", 2022, Eq. 7; their β is 1 to 8, larger for a more confident teacher. At N = 2
@@ -39,7 +39,7 @@ def decoupled(z: Array, v: Array, y: Array, T: float, alpha: float = 1.0, beta: 
 
 
 def normalised(z: Array, v: Array, y: Array, T: float = 1.0, gamma: float = 1.5) -> tuple[Array, Array]:
-    """C = -mean_B p_y log q_y + γ T² Σ_{i≠y} p̂_i log q̂_i, with p_y and q_y at temperature 1, p̂ and q̂ at T; γ >= 0.
+    """C = -mean_B (p_y log q_y + γ T² Σ_{i≠y} p̂_i log q̂_i), p_y and q_y at temperature 1, p̂ and q̂ at T; γ >= 0.
 
     dC/dz_y = -p_y (1 - q_y)/B; dC/dz_i = (p_y q_i + γ T (q̂_i - p̂_i))/B of the others. Yang et al., "From Knowledge
     Distillation to Self-Knowledge Distillation", 2023 (NKD; the cross-entropy with the labels, which they add to it,

@@ -20,7 +20,7 @@ def reverse_kl(z: Array, v: Array, T: float) -> tuple[Array, Array]:
 
 
 def jensen_shannon(z: Array, v: Array, T: float, beta: float = 0.5) -> tuple[Array, Array]:
-    """C = mean_B β KL(p || m) + (1 - β) KL(q || m) with the mixture m = β p + (1 - β) q, β and 1 - β of 2⁻²⁴ and more.
+    """C = mean_B (β KL(p || m) + (1 - β) KL(q || m)) with m = β p + (1 - β) q, β and 1 - β >= 2⁻²⁴.
 
     dC/dq_i = (1 - β) log(q_i/m_i). C/β tends to KL(p || q) as β falls to 0, and C/(1 - β) to KL(q || p) as it rises
     to 1. Agarwal et al., "On-Policy Distillation of Language Models", 2024, Sec. 2. Never above log 2.

@@ -5,7 +5,6 @@ test with an absolute tolerance of 1e-6 passes for a gradient of zero. Where the
 boundary of a max-norm) there is no derivative to compare with, and the component is reported as such.
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ..checks import ArgumentError, Array, as_array, check_number, xp_of
+from .derivative import derivative_along, is_analytic, to_host, value_of
 
-COMPLEX_STEP = 1e-30  # its square vanishes beside 1: no truncation error (Squire and Trapp 1998)
 ALL_COMPONENTS = 2000  # up to so many are tried one by one; beyond, only random directions
 
 
@@ -68,55 +67,28 @@ def check_gradient(
     value, found = _gradient_of(f, x, gradient)
     coarsest = min([8, *(dtype.itemsize for dtype in (x.dtype, found.dtype) if dtype.kind == "f")])  # bytes
     if reference is not None:
-        value, x = _value_of(reference), _host(x).astype(np.float64)
+        value, x = value_of(reference), to_host(x).astype(np.float64)
     at_x = value(x)
     if not np.isfinite(at_x):
         raise ArgumentError(f"f must be finite at x, got {at_x}")
     if value(x) != at_x:
         raise ArgumentError("f must give the same number for the same x, got two: freeze its dropout mask or its seed")
     if method == "auto":
-        method = "complex" if _is_analytic(value, x, step) else "difference"
+        method = "complex" if is_analytic(value, x, step) else "difference"
     if tolerance is None:
         tolerance = _tolerance(method, coarsest, reference is not None)
     check_number("tolerance", tolerance, above=0)
-    error, kinks = 0.0, list[tuple[int, ...]]()
+    kinks: list[tuple[int, ...]] = []
+    error = 0.0
     if x.size <= ALL_COMPONENTS:
-        slopes = {index: _slope(value, x, d, step, method) for index, d in _unit_directions(x.shape)}
-        scale = max(abs(slope.value) for slope in slopes.values())
-        smooth = [index for index, slope in slopes.items() if not slope.is_kink(scale, tolerance)]
-        kinks = [index for index in slopes if index not in smooth]
-        if not smooth:
-            raise ArgumentError("x must lie where f has a derivative, got a kink in every component")
-        scale = max(abs(slopes[index].value) for index in smooth)
-        off = {index: abs(float(found[index]) - slopes[index].value) for index in smooth}
-        worst = max(off, key=lambda index: off[index])
-        error = off[worst] / scale if scale else np.inf if off[worst] else 0.0
-        if not error <= tolerance:
-            text = _report(worst, float(found[worst]), slopes[worst].value, error, tolerance, method, x, None)
-            raise WrongGradient(text)
+        error, kinks = _try_components(value, x, found, step, method, tolerance)
     rng = np.random.default_rng(seed)
     for _ in range(directions):
         d = rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.0, x.shape)  # no component goes unseen
         for index in kinks:
             d[index] = 0.0
-        slope, claimed = _slope(value, x, d, step, method), float((found.astype(np.float64) * d).sum())
-        scale = max(abs(slope.value), float(np.abs(found * d).max()))
-        if slope.is_kink(scale, tolerance):
-            raise ArgumentError("x must not lie on a kink of f where it is too large to try each component by itself")
-        off_along = abs(slope.value - claimed) / scale if scale else 0.0
-        if not off_along <= tolerance * np.sqrt(x.size):
-            raise WrongGradient(_report(None, claimed, slope.value, off_along, tolerance, method, x, seed))
-        error = max(error, off_along)
+        error = max(error, _try_direction(value, x, found, d, step, method, tolerance, seed))
     return GradientCheck(error, method, kinks)
-
-
-def _tolerance(method: str, bytes_each: int, has_reference: bool) -> float:
-    """Of a relative error, for the coarser of x and its gradient."""
-    if bytes_each == 8:
-        return 1e-9 if method == "complex" else 1e-6
-    if has_reference or method == "complex":  # the truth has float64's digits
-        return 1e-4 if bytes_each == 4 else 3e-2
-    return 3e-2 if bytes_each == 4 else 0.3
 
 
 def check_layer(
@@ -134,24 +106,53 @@ def check_layer(
     gradient = backward(dy.copy())
     reference = options.pop("reference", None)
     if reference is not None:
-        options["reference"] = lambda u: (reference(u) * _host(dy)).sum()
+        options["reference"] = lambda u: (reference(u) * to_host(dy)).sum()
     return check_gradient(lambda u: (forward(u) * dy).sum(), x, gradient, **options)
 
 
-@dataclass(frozen=True)
-class _Slope:
-    """A derivative along a direction. jumps: by how much the slopes to the two sides differ, near and farther off;
-    rounding: by how much they could for that alone, near.
-    """
+def _tolerance(method: str, bytes_each: int, has_reference: bool) -> float:
+    """Of a relative error, for the coarser of x and its gradient."""
+    if bytes_each == 8:
+        return 1e-9 if method == "complex" else 1e-6
+    if has_reference or method == "complex":  # the truth has float64's digits
+        return 1e-4 if bytes_each == 4 else 3e-2
+    return 3e-2 if bytes_each == 4 else 0.3
 
-    value: float
-    jumps: tuple[float, float] = (0.0, 0.0)
-    rounding: float = 0.0
 
-    def is_kink(self, scale: float, tolerance: float) -> bool:
-        """Whether the two sides differ however near one looks; of a smooth f they meet, as the step does."""
-        near, far = self.jumps
-        return near > 0.5 * far and near > min(10 * tolerance, 0.1) * scale and near > self.rounding
+def _try_components(
+    value: Callable[[np.ndarray], Any], x: np.ndarray, found: np.ndarray, step: float, method: str, tolerance: float
+) -> tuple[float, list[tuple[int, ...]]]:
+    """The relative error of the worst component, and the components that are kinks."""
+    slopes = {index: derivative_along(value, x, d, step, method) for index, d in _unit_directions(x.shape)}
+    scale = max(abs(slope.value) for slope in slopes.values())
+    kinks = [index for index, slope in slopes.items() if slope.is_kink(scale, tolerance)]
+    for index in kinks:
+        del slopes[index]
+    if not slopes:
+        raise ArgumentError("x must lie where f has a derivative, got a kink in every component")
+    scale = max(abs(slope.value) for slope in slopes.values())
+    off = {index: abs(float(found[index]) - slope.value) for index, slope in slopes.items()}
+    worst = max(off, key=lambda index: off[index])
+    error = off[worst] / scale if scale else np.inf if off[worst] else 0.0
+    if not error <= tolerance:
+        text = _report(worst, float(found[worst]), slopes[worst].value, error, tolerance, method, x, None)
+        raise WrongGradient(text)
+    return error, kinks
+
+
+def _try_direction(
+    value: Callable[[np.ndarray], Any], x: np.ndarray, found: np.ndarray, d: np.ndarray, step: float, method: str,
+    tolerance: float, seed: int,
+) -> float:  # fmt: skip
+    """The error along d, relative to the slope or to the largest part that a component has in it."""
+    slope, claimed = derivative_along(value, x, d, step, method), float((found.astype(np.float64) * d).sum())
+    scale = max(abs(slope.value), float(np.abs(found * d).max()))
+    if slope.is_kink(scale, tolerance):
+        raise ArgumentError("x must not lie on a kink of f where it is too large to try each component by itself")
+    error = abs(slope.value - claimed) / scale if scale else 0.0
+    if not error <= tolerance * np.sqrt(x.size):
+        raise WrongGradient(_report(None, claimed, slope.value, error, tolerance, method, x, seed))
+    return error
 
 
 def _gradient_of(f: Any, x: Array, gradient: Any) -> tuple[Callable[[Array], Any], np.ndarray]:
@@ -161,7 +162,7 @@ def _gradient_of(f: Any, x: Array, gradient: Any) -> tuple[Callable[[Array], Any
         if not isinstance(first, tuple) or len(first) != 2:
             raise ArgumentError("f must return (value, gradient) where no gradient is given")
         first, gradient = first
-    value, found = _value_of(f), _host(gradient(x.copy()) if callable(gradient) else gradient).copy()
+    value, found = value_of(f), to_host(gradient(x.copy()) if callable(gradient) else gradient).copy()
     if np.shape(first) not in ((), (1,)):
         raise ArgumentError(f"f must return one number, got shape {np.shape(first)}: contract it with a cotangent")
     if found.shape != x.shape:
@@ -170,68 +171,6 @@ def _gradient_of(f: Any, x: Array, gradient: Any) -> tuple[Callable[[Array], Any
         bad = tuple(int(i) for i in np.argwhere(~np.isfinite(found))[0])
         raise WrongGradient(f"gradient{list(bad)} is {found[bad]}, x{list(bad)} = {float(x[bad])!r}")
     return value, found
-
-
-def _value_of(f: Callable[[Array], Any]) -> Callable[[Array], Any]:
-    """f, or of an f to (value, gradient) the value alone, as a number; it gets a copy that it may overwrite."""
-
-    def value(u: Array) -> Any:
-        with np.errstate(all="ignore"):  # a difference may leave f's domain
-            result = f(u.copy())
-        number = result[0] if isinstance(result, tuple) else result
-        return _host(number).ravel()[0]
-
-    return value
-
-
-def _host(array: Any) -> np.ndarray:
-    return np.asarray(array.get() if hasattr(array, "get") else array)
-
-
-def _is_analytic(value: Callable[[np.ndarray], Any], x: np.ndarray, step: float) -> bool:
-    """Whether f takes complex numbers and its complex step agrees with differences, as far as rounding shows."""
-    d = np.random.default_rng(1).uniform(0.5, 1.0, x.shape)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            by_complex = _slope(value, x, d, step, "complex").value
-        by_difference = _slope(value, x, d, step, "difference").value
-    except Exception:  # whatever f raises on complex numbers, it does not take them
-        return False
-    rounding = 100 * np.finfo(x.dtype).eps * abs(float(value(x))) / step
-    return bool(abs(by_complex - by_difference) <= 1e-6 * max(abs(by_difference), abs(by_complex)) + rounding)
-
-
-def _slope(value: Callable[[np.ndarray], Any], x: np.ndarray, d: np.ndarray, step: float, method: str) -> _Slope:
-    """The derivative of f at x along d. Raises ArgumentError if f is not finite in any neighbourhood of x.
-
-    Differences: Richardson-extrapolated central ones at ever smaller steps, and of these the one that changes least
-    from a step to the next (Ridders 1982), so that neither a kink near x nor the border of f's domain is felt.
-    """
-    if method == "complex":
-        found = np.asarray(value(x.astype(np.complex128) + 1j * COMPLEX_STEP * d))
-        if found.dtype.kind != "c":
-            raise TypeError("f drops the imaginary part")
-        if not np.isfinite(found):
-            raise ArgumentError(f"f must be finite for a complex step from x, got {found}")
-        return _Slope(float(np.imag(found)) / COMPLEX_STEP)
-    h, at = step * max(1.0, float(np.abs(x[d != 0]).min())), float(value(x))
-    levels = 7 if x.dtype == np.float64 else 3  # a step is a quarter of the one before
-
-    def sides(h: float) -> tuple[float, float]:
-        up, down = (x + (sign * h * d).astype(x.dtype) for sign in (1, -1))
-        return (float(value(up)) - at) / h, (at - float(value(down))) / h
-
-    estimates, jumps = list[float](), list[float]()
-    for k in range(levels):
-        (up, down), (near_up, near_down) = sides(h / 4**k), sides(h / 4**k / 2)
-        estimates.append((4 * (near_up + near_down) - (up + down)) / 6)
-        jumps.append(abs(near_up - near_down))
-    changes, nearest = np.abs(np.diff(estimates)), h / 4 ** (levels - 1) / 2
-    if not np.isfinite(changes).any():
-        raise ArgumentError(f"f must be finite near x, got {estimates[-1]} within {nearest:.3g} of it")
-    rounding = 8 * float(np.finfo(x.dtype).eps) * max(abs(at), 1e-300) / nearest
-    return _Slope(estimates[int(np.nanargmin(changes)) + 1], (jumps[-1], jumps[-3]), rounding)
 
 
 def _unit_directions(shape: tuple[int, ...]) -> Any:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from .frameworks import Unusable, require_hypothesis
+from .gradient_laws import LAWS
 from .judge import Broken, Case, Judge
-from .laws import LAWS
 
 require_hypothesis()
 import hypothesis  # noqa: E402  # behind the error that names the extra

@@ -41,15 +41,18 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
     (r"x_strided.*\n.*\n.*, 1\]", "the two are equal"),
     (r"x__hard_power.*\n.*tame\(", "any tame logits will do"),
     (
-        r"x__is_analytic.*\n.*(default_rng|simplefilter|None, .complex|_slope\(value, x, d, step, )",
+        r"x_is_analytic.*\n.*(default_rng|simplefilter|None, .complex|derivative_along\(value, x, d, step, )",
         "any direction will do; a step is unread by the complex method, which is told by its name alone",
     ),
     (
-        r"x__is_analytic.*\n.*(101 \*|rounding\))",
+        r"x_is_analytic.*\n.*(101 \*|rounding\))",
         "a hundredth more allowed for rounding, or its very border",
     ),
-    (r"x__slope.*\n.*\n.*astype\(None\)", "float64 becomes complex when 1j is added"),
-    (r"x__slope.*\n.*\n.*TypeError\(None\)", "the text is not shown: the difference method takes over"),
+    (r"x_derivative_along.*\n.*\n.*astype\(None\)", "float64 becomes complex when 1j is added"),
+    (
+        r"x_derivative_along.*\n.*\n.*TypeError\(None\)",
+        "the text is not shown: the difference method takes over",
+    ),
     (
         r"examples: int = 61|seed: int = 1|directions: int = 5",
         "defaults are compared by signature, which mutmut hides",
@@ -65,7 +68,7 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
     (r"x__call_jax.*\n.*home = ", "the JAX of the run has the switch at its new place"),
     (r"x__call_torch.*\n.*XXits value", "a test matches a part of the text"),
     (r"x__call_keras.*\n.*_call_jax\(function, z, v, T, None\)", "no loss with labels was run on Keras over JAX"),
-    (r"x__gradient_of|x__host", "left: a message, or a device's copy, is tested in part"),
+    (r"x__gradient_of|x__host|x_to_host", "left: a message, or a device's copy, is tested in part"),
     (r"laws.x_law", "a decorator runs at import, before a mutant is switched on"),
     (r"testing\.", "open: it survived before the last tests were written, and was not run again"),
 ]

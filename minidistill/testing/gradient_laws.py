@@ -1,0 +1,100 @@
+"""The laws that the gradient of a distillation loss obeys: the value's derivative, along q - p."""
+
+import numpy as np
+
+from .fingerprint import log_softmax
+from .judge import Broken, Case, Judge
+from .laws import LAWS, law
+
+__all__ = ["LAWS"]  # with those of the values before and those of the gradient below: all of them
+
+
+@law(
+    "the gradient is not of this value: a detached or in-place operation, a wrong formula, a factor on one of the two",
+    "gradient",
+)
+def the_gradient_is_the_derivative_of_the_value(judge: Judge, case: Case) -> None:
+    """Along two directions, by Richardson-extrapolated central differences; with labels also of the hard term."""
+    unit = (
+        case.T if len(judge.alphas) == 1 else min(case.T, 1.0)
+    )  # over which the loss changes: the hard term has T = 1
+    rng, h = np.random.default_rng(0), (1e-2 if judge.tolerance < 1e-5 else 0.3) * unit
+    for alpha in judge.alphas:
+        found = judge.at(alpha, case.z, case.v, case.T, case.y)
+        assert found.gradient is not None
+        for _ in range(2):
+            direction = rng.choice([-1.0, 1.0], case.z.shape) * rng.uniform(0.5, 1, case.z.shape)
+
+            def slope(step: float, d: np.ndarray = direction, alpha: float = alpha) -> float:
+                up, down = (judge.at(alpha, case.z + s * step * d, case.v, case.T, case.y).value for s in (1, -1))
+                return (up - down) / (2 * step)
+
+            truth, ours = (4 * slope(h / 2) - slope(h)) / 3, float((found.gradient * direction).sum())
+            scale = max(abs(truth), judge.size(case, alpha) / case.T)
+            if not abs(truth - ours) <= max(1e-4, 20 * judge.tolerance) * scale:
+                raise Broken(f"along a direction the value changes by {truth:.8g}, the gradient says {ours:.8g}")
+
+
+@law(
+    "the gradient of a softmax loss moves probability from class to class: a row that does not sum to 0 creates some",
+    "gradient",
+)
+def rows_of_the_gradient_sum_to_0(judge: Judge, case: Case) -> None:
+    """Shift invariance, differentiated."""
+    gradient = judge.soft(case.z, case.v, case.T, case.y).gradient
+    assert gradient is not None
+    sums, scale = np.abs(gradient.sum(axis=-1)).max(), np.abs(gradient).max()
+    if not sums <= 100 * judge.tolerance * max(scale, judge.size(case) / case.T):
+        raise Broken(f"a row of the gradient sums to {sums:.3g}, its largest component is {scale:.3g}")
+
+
+@law("the gradient is not Eq. 4: the two are swapped, T is on one of them alone, or there is no softmax", "gradient")
+def the_gradient_is_proportional_to_q_minus_p(judge: Judge, case: Case) -> None:
+    """dC/dz = c (q - p) with one c for the whole batch."""
+    gradient = judge.soft(case.z, case.v, case.T, case.y).gradient
+    assert gradient is not None
+    difference = np.exp(log_softmax(case.z, case.T)) - np.exp(log_softmax(case.v, case.T))
+    if np.abs(difference).max() < 1e-3:
+        return
+    c = float((gradient * difference).sum() / (difference**2).sum())
+    rest = np.abs(gradient - c * difference).max()
+    if not (c > 0 and rest <= 100 * judge.tolerance * np.abs(c * difference).max()):
+        raise Broken(f"gradient = {c:.6g} (q - p) + a rest of {rest:.3g}, of {np.abs(gradient).max():.3g}")
+
+
+@law("nothing is learned: the loss compares the teacher, or the student, with itself", "gradient")
+def a_step_against_the_gradient_lowers_the_loss(judge: Judge, case: Case) -> None:
+    """Where student and teacher differ the gradient is not 0, and a small step against it helps."""
+    found = judge.soft(case.z, case.v, case.T, case.y)
+    difference = np.abs(np.exp(log_softmax(case.z, case.T)) - np.exp(log_softmax(case.v, case.T))).max()
+    assert found.gradient is not None
+    if difference < 0.01:
+        return
+    if not found.gradient.any():
+        raise Broken("the gradient is 0 although student and teacher differ")
+    step = 1e-2 * case.T / np.abs(found.gradient).max()
+    after = judge.soft(case.z - step * found.gradient, case.v, case.T, case.y).value
+    if not after < found.value and judge.tolerance < 1e-5:
+        raise Broken(f"after a small step against the gradient: {found.value:.10g} became {after:.10g}")
+
+
+@law(
+    "the loss does not become logit matching (Eq. 6): T is missing from one of the softmaxes, or logits are clipped",
+    "gradient",
+)
+def at_high_temperature_the_gradient_is_that_of_logit_matching(judge: Judge, case: Case) -> None:
+    """The residual of Eq. 6, relative to the gradient, falls as 1/T."""
+    centred = (case.z - case.z.mean(-1, keepdims=True)) - (case.v - case.v.mean(-1, keepdims=True))
+    if np.abs(centred).max() < 0.5:
+        return
+    residual = {}
+    for T in (1e2, 1e4) if judge.tolerance < 1e-5 else (1e1, 1e2):
+        gradient = judge.soft(case.z, case.v, T, case.y).gradient
+        assert gradient is not None
+        c = float((gradient * centred).sum() / (centred**2).sum())
+        residual[T] = np.abs(gradient - c * centred).max() / max(np.abs(c * centred).max(), 1e-300)
+    low, high = residual.values()
+    if not (high <= 0.05 * low or high <= 100 * judge.tolerance):
+        raise Broken(
+            f"the residual of Eq. 6 is {low:.3g} at T = {min(residual):g} and {high:.3g} at T = {max(residual):g}"
+        )
