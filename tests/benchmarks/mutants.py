@@ -3,8 +3,8 @@
     pip install mutmut && python -m mutmut run && python tests/benchmarks/mutants.py docs/results/mutants.json
 
 A reason comes from REASONS, by the mutant's name or what it changed; a survivor without one is printed, and the exit
-code is then 1. PyTorch and JAX do not survive the forks in which mutmut runs its tests: --frameworks runs those mutants
-that no other test reaches in a process each, with the Python that calls this script.
+code is then 1. PyTorch and JAX do not survive the forks in which mutmut runs its tests: --again runs every mutant that is
+not killed yet in a process of its own, with the Python that calls this script, which must have them.
 """
 
 import argparse
@@ -15,10 +15,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 from pathlib import Path
 
-NO_TESTS = 33
 KILLED = {1, 3, -24, 24, 36, 152, 255}  # a failed test, or one that never ends
 REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the same, or why it was left
     (r"(Layer|ReLU|Dropout)ǁbackward.*\n.*\n.*carry", "a layer without parameters does not read carry"),
@@ -70,22 +70,36 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
     (r"x__call_keras.*\n.*_call_jax\(function, z, v, T, None\)", "no loss with labels was run on Keras over JAX"),
     (r"x__gradient_of|x__host|x_to_host", "left: a message, or a device's copy, is tested in part"),
     (r"laws.x_law", "a decorator runs at import, before a mutant is switched on"),
-    (r"testing\.", "open: it survived before the last tests were written, and was not run again"),
 ]
 NOT_MUTATED = "laws.py: mutmut leaves decorated functions alone; the museum tests the laws"
 
 
-def retry(path: Path) -> None:
-    """Run tests/test_frameworks.py on the mutants of a room that no test reached, and write down how they ended."""
+TESTS = {  # of a room, the first that fits
+    "testing/gradients": ("gradients",),
+    "testing/derivative": ("gradients",),
+    "testing/frameworks": ("frameworks", "testing"),
+    "testing/strategies": ("strategies", "softmax"),
+    "testing/": ("testing",),
+    "losses/": ("losses", "later_losses", "high_temperature"),
+    "": ("softmax", "layers", "optim", "random", "later_losses"),
+}
+
+
+def again(path: Path) -> None:
+    """Run each mutant of a room that is not killed, or was not run, in a process of its own."""
     meta = json.loads(path.read_text())
+    codes = meta["exit_code_by_key"]
+    names = next(tests for room, tests in TESTS.items() if room in str(path))
+    files = [f"tests/test_{name}.py" for name in names]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "libraries or not libraries"]
-    for name, code in meta["exit_code_by_key"].items():
-        if code == NO_TESTS:
-            env = os.environ | {"MUTANT_UNDER_TEST": name}
-            done = subprocess.run(
-                [*command, "tests/test_frameworks.py"], cwd="mutants", env=env, capture_output=True, check=False
-            )
-            meta["exit_code_by_key"][name] = done.returncode
+
+    def run(name: str) -> None:
+        env = os.environ | {"MUTANT_UNDER_TEST": name}
+        done = subprocess.run([*command, *files], cwd="mutants", env=env, capture_output=True, check=False)
+        codes[name] = 0 if done.returncode == 0 else 1
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(run, [name for name, code in codes.items() if code not in KILLED]))
     path.write_text(json.dumps(meta))
 
 
@@ -98,10 +112,11 @@ def changed(name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("json", type=Path, help="results are written there")
-    parser.add_argument("--frameworks", action="store_true", help="test the calls into PyTorch, JAX and Keras first")
+    parser.add_argument("--again", action="store_true", help="first run what is not killed in processes of its own")
     options = parser.parse_args()
-    if options.frameworks:
-        retry(Path("mutants/minidistill/testing/frameworks.py.meta"))
+    if options.again:
+        for path in sorted(Path("mutants").rglob("*.meta")):
+            again(path)
     rooms: dict[str, dict[str, int]] = {}
     survivors, unexplained = [], []
     for path in sorted(Path("mutants").rglob("*.meta")):
