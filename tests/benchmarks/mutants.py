@@ -3,8 +3,8 @@
     pip install mutmut && python -m mutmut run && python tests/benchmarks/mutants.py docs/results/mutants.json
 
 A reason comes from REASONS, by the mutant's name or what it changed; a survivor without one is printed, and the exit
-code is then 1. PyTorch and JAX do not survive the forks in which mutmut runs its tests: --again runs every mutant that is
-not killed yet in a process of its own, with the Python that calls this script, which must have them.
+code is then 1. PyTorch and JAX do not survive the forks in which mutmut runs its tests: --again runs every mutant that
+is not killed yet in a process of its own, with the Python that calls this script, which must have them.
 """
 
 import argparse
