@@ -147,9 +147,9 @@ def laws() -> str:
     from minidistill.testing.laws import LAWS
 
     rows = ["| law | it says | the likely mistake where it is broken |", "|---|---|---|"]
-    for name, (check, mistake, _) in LAWS.items():
-        says = " ".join((check.__doc__ or "").split())
-        rows.append(f"| {name.replace('_', ' ')} | {says} | {mistake} |".replace("||", "‖"))
+    for name, law in LAWS.items():
+        says = " ".join((law.check.__doc__ or "").split())
+        rows.append(f"| {name.replace('_', ' ')} | {says} | {law.mistake} |".replace("||", "‖"))
     return "\n".join(rows)
 
 

@@ -266,7 +266,44 @@ def a_tiny_epsilon_in_the_log(z, v, T):
     return T**2 * (p * (log_softmax(v, T) - np.log(q + 1e-8))).sum(axis=-1).mean()
 
 
+def teacher_without_softmax(z, v, T):
+    """Teacher logits used as if they were probabilities: a file of the one is read as the other."""
+    return -(v * log_softmax(z, T)).sum(axis=-1).mean()
+
+
+def averaged_twice(z, v, T):
+    """batchmean, and then divided by the batch size once more."""
+    value, gradient = kl_batchmean_t2(z, v, T)
+    return value / len(z), gradient / len(z)
+
+
+def last_row_dropped(z, v, T):
+    """range(len(z) - 1), divided by len(z)."""
+    return T**2 * kl_rows(z[:-1], v[:-1], T).sum() / len(z)
+
+
+def teacher_one_row_behind(z, v, T):
+    """The teacher's cache starts at one, the student's batches at zero."""
+    return kl_batchmean_t2(z, np.roll(v, 1, axis=0), T)
+
+
+def normaliser_detached(z, v, T):
+    """The log-sum-exp is taken out of the graph: what is left of Eq. 4 is -p/T."""
+    return T**2 * kl_rows(z, v, T).mean(), -T * softmax(v, T) / len(z)
+
+
+def temperature_capped(z, v, T):
+    """min(T, 50): beyond it, probabilities no longer come closer to each other."""
+    return kl_batchmean_t2(z, v, min(T, 50))
+
+
 MISTAKES = [
+    (teacher_without_softmax, "shift_of_the_teacher_changes_nothing"),
+    (averaged_twice, "doubling_the_batch_gives_the_same_or_twice_the_loss"),
+    (last_row_dropped, "order_of_the_batch_changes_nothing"),
+    (teacher_one_row_behind, "order_of_the_batch_changes_nothing"),
+    (normaliser_detached, "rows_of_the_gradient_sum_to_0"),
+    (temperature_capped, "at_high_temperature_the_gradient_is_that_of_logit_matching"),
     (hard_gradient_wrong, "the_gradient_is_the_derivative_of_the_value"),
     (hard_term_subtracted, "the_hard_term_is_the_cross_entropy_with_the_labels"),
     (hard_term_of_the_teacher, "the_hard_term_is_the_cross_entropy_with_the_labels"),

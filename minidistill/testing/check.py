@@ -16,8 +16,8 @@ import numpy as np
 from ..checks import ArgumentError, check_count
 from .fingerprint import PROPER, Fingerprint, Unrecognised
 from .frameworks import Loss, Unusable
-from .gradient_laws import LAWS
 from .judge import Judge
+from .laws import LAWS
 from .search import Verdict, try_law
 
 EXPECTATIONS = ("kl", "ce", "batchmean", "sum", "t2", "t0", "detached")

@@ -4,15 +4,8 @@ import numpy as np
 
 from .fingerprint import log_softmax
 from .judge import Broken, Case, Judge
-from .laws import LAWS, law
-
-__all__ = ["LAWS"]  # with those of the values before and those of the gradient below: all of them
 
 
-@law(
-    "the gradient is not of this value: a detached or in-place operation, a wrong formula, a factor on one of the two",
-    "gradient",
-)
 def the_gradient_is_the_derivative_of_the_value(judge: Judge, case: Case) -> None:
     """Along two directions, by Richardson-extrapolated central differences; with labels also of the hard term."""
     unit = (
@@ -35,10 +28,6 @@ def the_gradient_is_the_derivative_of_the_value(judge: Judge, case: Case) -> Non
                 raise Broken(f"along a direction the value changes by {truth:.8g}, the gradient says {ours:.8g}")
 
 
-@law(
-    "the gradient of a softmax loss moves probability from class to class: a row that does not sum to 0 creates some",
-    "gradient",
-)
 def rows_of_the_gradient_sum_to_0(judge: Judge, case: Case) -> None:
     """Shift invariance, differentiated."""
     gradient = judge.soft(case.z, case.v, case.T, case.y).gradient
@@ -48,7 +37,6 @@ def rows_of_the_gradient_sum_to_0(judge: Judge, case: Case) -> None:
         raise Broken(f"a row of the gradient sums to {sums:.3g}, its largest component is {scale:.3g}")
 
 
-@law("the gradient is not Eq. 4: the two are swapped, T is on one of them alone, or there is no softmax", "gradient")
 def the_gradient_is_proportional_to_q_minus_p(judge: Judge, case: Case) -> None:
     """dC/dz = c (q - p) with one c for the whole batch."""
     gradient = judge.soft(case.z, case.v, case.T, case.y).gradient
@@ -62,7 +50,6 @@ def the_gradient_is_proportional_to_q_minus_p(judge: Judge, case: Case) -> None:
         raise Broken(f"gradient = {c:.6g} (q - p) + a rest of {rest:.3g}, of {np.abs(gradient).max():.3g}")
 
 
-@law("nothing is learned: the loss compares the teacher, or the student, with itself", "gradient")
 def a_step_against_the_gradient_lowers_the_loss(judge: Judge, case: Case) -> None:
     """Where student and teacher differ the gradient is not 0, and a small step against it helps."""
     found = judge.soft(case.z, case.v, case.T, case.y)
@@ -78,10 +65,6 @@ def a_step_against_the_gradient_lowers_the_loss(judge: Judge, case: Case) -> Non
         raise Broken(f"after a small step against the gradient: {found.value:.10g} became {after:.10g}")
 
 
-@law(
-    "the loss does not become logit matching (Eq. 6): T is missing from one of the softmaxes, or logits are clipped",
-    "gradient",
-)
 def at_high_temperature_the_gradient_is_that_of_logit_matching(judge: Judge, case: Case) -> None:
     """The residual of Eq. 6, relative to the gradient, falls as 1/T."""
     centred = (case.z - case.z.mean(-1, keepdims=True)) - (case.v - case.v.mean(-1, keepdims=True))

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from .frameworks import Unusable, require_hypothesis
-from .gradient_laws import LAWS
 from .judge import Broken, Case, Judge
+from .laws import LAWS
 
 require_hypothesis()
 import hypothesis  # noqa: E402  # behind the error that names the extra
@@ -43,8 +43,8 @@ class Verdict:
 
 def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0) -> Verdict:
     """Look for a case that breaks the law of this name; the same seed tries the same cases."""
-    check, mistake, needs = LAWS[name]
-    if (needs == "gradient" and not judge.has_gradient) or (needs == "labels" and not judge.loss.takes_labels):
+    law = LAWS[name]
+    if (law.needs == "gradient" and not judge.has_gradient) or (law.needs == "labels" and not judge.loss.takes_labels):
         return Verdict(name, judged=False)
     smallest: list[Verdict] = []
 
@@ -60,9 +60,9 @@ def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0) -> Verdi
     @hypothesis.given(cases())
     def search(case: Case) -> None:
         try:
-            check(judge, case)
+            law.check(judge, case)
         except (Broken, Unusable) as error:
-            likely = (error.mistake if isinstance(error, Broken) else "") or mistake
+            likely = (error.mistake if isinstance(error, Broken) else "") or law.mistake
             smallest[:] = [Verdict(name, str(error), case, likely)]
             raise Broken(str(error)) from None
 
