@@ -428,3 +428,11 @@ def test_two_thousand_components_are_tried_one_by_one():
     x = np.random.default_rng(0).normal(size=2000)
     x[-1] = 0
     assert check_gradient(lambda u: np.maximum(u, 0).sum(), x, lambda u: (u > 0) * 1.0).kinks == [(1999,)]
+
+
+def test_along_a_direction_the_errors_of_many_components_add_up_like_a_root():
+    x = np.ones(2500)
+    for error in (0.02, 0.9 * 50):  # in units of the tolerance of one component
+        check_gradient(lambda u: u.sum(), x, np.full(2500, 1 + error * 1e-9), method="complex")
+    with pytest.raises(WrongGradient, match="along a random direction"):
+        check_gradient(lambda u: u.sum(), x, np.full(2500, 1 + 1.1 * 50 * 1e-9), method="complex")

@@ -10,6 +10,19 @@ from minidistill.testing import strategies as make
 anything = settings(max_examples=500, database=None)
 
 
+@given(make.shapes_BN(lead=st.just((7,))))
+def test_shapes_are_small(shape):
+    lead, B, N = shape
+    assert lead == 7
+    assert 1 <= B <= 4
+    assert 1 <= N <= 6
+
+
+@pytest.mark.parametrize("wanted", [(1, 1), (4, 6), (2, 1, 1), (3, 4, 6)])
+def test_shapes_come_with_and_without_replicas_down_to_one_row_and_one_class(wanted):
+    find(make.shapes_BN(), lambda shape: shape == wanted, settings=anything)
+
+
 @given(make.shapes_BN(classes=2, batch=3).flatmap(lambda shape: st.tuples(st.just(shape), make.logits_BN(shape))))
 def test_logits_have_their_shape_and_are_finite_and_within_1e4(pair):
     shape, z = pair

@@ -168,6 +168,74 @@ def test_a_judge_measures_by_the_largest_loss_on_tame_logits_at_each_alpha():
         assert (str(raised.value), raised.value.mistake) == (f"something else: 1 became {b:.10g}", mistake)
 
 
+def test_a_judge_asks_the_same_twice_with_labels_at_the_alpha_of_the_soft_term():
+    asked = []
+
+    def loss(z, v, T, y, alpha):
+        asked.append((z.tobytes(), v.tobytes(), T, y.tobytes(), alpha))
+        return museum.alpha_weighs_the_hard_term(z, v, T, y, alpha)
+
+    judge = Judge(Loss(loss))
+    z, v, y = tame(4, 5, 7)
+    assert asked.count((z.tobytes(), v.tobytes(), 1.0, y.tobytes(), 0.0)) >= 2
+    assert judge.alphas == (0.0, 1.0, 0.5)
+    assert Judge(Loss(museum.kl_value_alone)).alphas == (1.0,)
+    judge.soft(z, v, 3.0, y)
+    assert asked[-1] == (z.tobytes(), v.tobytes(), 3.0, y.tobytes(), 0.0)
+    judge.soft(z, v, 3.0)
+    assert asked[-1][3] == np.zeros(4, dtype=np.int64).tobytes()
+
+
+@pytest.mark.parametrize("factor", [1e-9, 1.0, 1e9])
+def test_a_judge_knows_a_loss_that_computes_in_float32_whatever_its_size(factor):
+    assert Judge(Loss(lambda z, v, T: factor * museum.kl_value_alone(z, v, T))).tolerance == 1e-7
+    single = lambda z, v, T: factor * float(museum.kl_value_alone(z.astype("f"), v.astype("f"), T))  # noqa: E731
+    assert Judge(Loss(single)).tolerance == 1e-3
+
+
+def test_float16_is_offered_by_a_loss_whose_value_there_is_within_a_twentieth():
+    def loss(factor, of=("float16", "float16")):
+        def function(z, v, T):
+            kinds = z.dtype.name, v.dtype.name
+            return museum.kl_value_alone(z.astype("d"), v.astype("d"), T) * (factor if kinds == of else 1.0)
+
+        return Loss(function)
+
+    def refuses(z, v, T):
+        if z.dtype == np.float16:
+            raise TypeError("not in float16")
+        return museum.kl_value_alone(z, v, T)
+
+    for factor, offered in ((1.04, True), (0.96, True), (1.06, False), (0.94, False), (np.nan, False)):
+        assert Judge(loss(factor)).offers_float16 == offered
+    for mixed in (("float16", "float64"), ("float64", "float16")):
+        assert Judge(loss(np.nan, mixed)).offers_float16
+    assert not Judge(Loss(refuses)).offers_float16
+
+
+def test_what_a_law_needs_and_a_loss_has_not_is_not_judged():
+    for name, law in LAWS.items():
+        verdict = try_law(Judge(Loss(museum.kl_value_alone)), name, examples=3)
+        assert verdict == Verdict(name, judged=not law.needs)
+        assert try_law(Judge(Loss(museum.alpha_weighs_the_soft_term)), name, examples=3) == Verdict(name)
+
+
+def test_a_law_that_is_broken_once_and_then_not_is_an_answer_that_cannot_be_trusted():
+    answers = iter([1.0, 2.0])
+    judge = Judge(Loss(museum.kl_value_alone))
+    judge.loss = Loss(lambda z, v, T: next(answers, 1.0))
+    judge.size = lambda case: 1.0
+    verdict = try_law(judge, "shift_of_the_student_changes_nothing")
+    assert verdict.case is not None
+    text = "the same logits gave two answers: freeze its dropout, or its seed"
+    assert verdict == Verdict("shift_of_the_student_changes_nothing", text, verdict.case)
+
+
+def test_no_warning_of_numpys_escapes_a_check():
+    with np.errstate(all="raise"):
+        assert not check_distillation_loss(lambda z, v, T: np.inf, examples=3).passed
+
+
 def test_a_check_hands_on_its_name_its_framework_its_examples_and_its_seed(monkeypatch):
     seen = []
 
@@ -242,7 +310,8 @@ def demanding(z, v, T):
 
 
 def test_a_loss_that_is_not_a_function_of_its_arguments_is_said_to_be_none():
-    assert "the same logits gave two values" in check_distillation_loss(stochastic).unusable
+    text = "the same logits gave two values: freeze its dropout, or its seed"
+    assert check_distillation_loss(stochastic).unusable == text
     assert "it raised SystemExit: 0" in check_distillation_loss(leaves).unusable
     verdict = try_law(Judge(Loss(later_stochastic)), "shift_of_the_student_changes_nothing")
     assert verdict.broken
