@@ -108,6 +108,29 @@ def test_the_power_of_the_hard_term_is_told_to_two_digits_or_not_at_all(factor, 
 
 
 @pytest.mark.parametrize(
+    ("factor", "power"),
+    [(lambda T: 1.0, 0.0), (lambda T: T ** (1 / 3), 0.33), (lambda T: T**-2, -2.0), (lambda T: 1 + T, None)],
+)
+def test_the_power_of_the_soft_term_is_told_to_two_digits_or_not_at_all(factor, power):
+    found = fingerprint(Loss(lambda z, v, T: factor(T) * museum.kl_value_alone(z, v, T) / T**2))
+    assert found == Fingerprint(KL, found.reduction, power)
+
+
+@pytest.mark.parametrize(("into_teacher", "detached"), [(None, None), (0.0, True), (1.0, False)])
+@pytest.mark.parametrize("soft", [museum.kl_value_alone, lambda z, v, T: np.abs(z - v).sum()])
+def test_a_fingerprint_tells_all_that_it_can_of_a_known_and_of_an_unknown_form(soft, into_teacher, detached):
+    def call(function, z, v, T, rest):
+        y, alpha = rest
+        value = (1 - alpha) * soft(z, v, T) + alpha * T * museum.hard(z, y)[0]
+        return value, 0 * z, None if into_teacher is None else into_teacher + 0 * v
+
+    loss = Loss(museum.alpha_weighs_the_hard_term)
+    loss._call = call
+    known = (KL, "batchmean", 2.0) if soft is museum.kl_value_alone else ("unknown", "unknown", None)
+    assert fingerprint(loss) == Fingerprint(*known, "hard", 1.0, detached)
+
+
+@pytest.mark.parametrize(
     ("word", "fields"),
     [("kl", {"form": KL}), ("ce", {"form": "cross-entropy(teacher, student)"}),
      ("batchmean", {"reduction": "batchmean"}), ("sum", {"reduction": "sum"}), ("t2", {"power": 2.0}),

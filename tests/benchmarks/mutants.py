@@ -60,6 +60,8 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
     (r"x_check_gradient.*\n.*\n.*min\(\[9", "x's own size, 8 at the most, is among them"),
     (r"x__try_(components|direction).*\n.*\n.*error < tolerance", "the border itself"),
     (r"x__try_direction.*\n.*\n.*astype\(None\)", "what it is multiplied with is float64"),
+    (r"x_fingerprint.*\n.*\n.*- 0.0 if", "a power of -0 equals one of 0"),
+    (r"x_fingerprint.*\n.*\n.*powers\[1\]\), 2", "the two are alike where one is taken"),
     (r"x__reduction.*\n.*\n.*(>= 0.01|<= TOLERANCE)", "the border itself"),
     (r"Judgeǁ(__init__|_offers_float16).*\n.*tame\(", "any tame logits will do"),
     (r"Judgeǁ__init__.*\n.*moved = ", "any few changes as small as these will do, of any tame logits"),
