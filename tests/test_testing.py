@@ -7,17 +7,20 @@ import sys
 import museum
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from strategies import EXAMPLES
 
 import minidistill as md
 from minidistill.cli import main
 from minidistill.testing import assert_distillation_loss, check, check_distillation_loss
 from minidistill.testing.check import Report, _expectation, load_function
-from minidistill.testing.fingerprint import Fingerprint, _reduction, fingerprint, tame
+from minidistill.testing.fingerprint import Fingerprint, _reduction, fingerprint, log_softmax, tame
 from minidistill.testing.frameworks import Loss, require_hypothesis
 from minidistill.testing.judge import Broken, Case, Judge
 from minidistill.testing.laws import LAWS
 from minidistill.testing.search import Verdict, try_law
+from minidistill.testing.strategies import logits_BN, shapes_BN, temperatures
 
 KL = "KL(teacher || student)"
 NAMES = [loss.__name__ for loss in museum.CORRECT]
@@ -122,12 +125,54 @@ def test_a_fingerprint_tells_all_that_it_can_of_a_known_and_of_an_unknown_form(s
     def call(function, z, v, T, rest):
         y, alpha = rest
         value = (1 - alpha) * soft(z, v, T) + alpha * T * museum.hard(z, y)[0]
-        return value, 0 * z, None if into_teacher is None else into_teacher + 0 * v
+        return value, 0 * z, None if into_teacher is None else into_teacher * (1 - alpha) + 0 * v
 
     loss = Loss(museum.alpha_weighs_the_hard_term)
     loss._call = call
     known = (KL, "batchmean", 2.0) if soft is museum.kl_value_alone else ("unknown", "unknown", None)
     assert fingerprint(loss) == Fingerprint(*known, "hard", 1.0, detached)
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        lambda z, v, T, y, alpha: museum.kl_value_alone(z, v, T) + museum.hard(z, y)[0],
+        lambda z, v, T, y, alpha: alpha * museum.hard(z, y)[0] + (1 - alpha) * T,
+    ],
+    ids=["both everywhere", "no teacher anywhere"],
+)
+def test_where_the_soft_term_is_never_alone_nothing_is_recognised(loss):
+    text = (
+        "at neither alpha = 1 nor alpha = 0 is the soft term alone: the loss must then depend on the teacher and not "
+        "on the labels"
+    )
+    assert check_distillation_loss(loss).unusable == text
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
+def test_a_form_is_told_to_a_ten_thousandth_of_the_loss_whatever_its_size(factor):
+    def loss(error):
+        return Loss(
+            lambda z, v, T: factor * museum.kl_value_alone(z, v, T) * (1 + error * (-1) ** int(8 * abs(z[0, 0])))
+        )
+
+    assert (fingerprint(loss(4e-5)).form, fingerprint(loss(6e-5)).form) == (KL, "unknown")
+
+
+@given(logits_BN(shapes_BN(lead=st.just(()))), temperatures)
+def test_the_kits_own_log_softmax_is_the_projects_though_written_apart(z, T):
+    np.testing.assert_allclose(log_softmax(z, T), md.log_softmax(z, T), rtol=1e-12, atol=1e-12)
+
+
+def test_tame_logits_have_mean_0_and_deviation_2_and_every_class_is_a_label():
+    z, v, y = tame(300, 100, 0)
+    for u in (z, v):
+        assert abs(u.mean()) < 0.05
+        assert abs(u.std() - 2) < 0.05
+    assert set(y) <= set(range(100))
+    assert {0, 99} <= set(y)
+    assert not np.array_equal(z, v)
+    assert not np.array_equal(z, tame(300, 100, 1)[0])
 
 
 @pytest.mark.parametrize(
