@@ -1,6 +1,7 @@
 """The laws, one at a time, before judges that are told what they know: what each says, and where it draws its line."""
 
 import re
+from itertools import product
 
 import museum
 import numpy as np
@@ -86,7 +87,7 @@ def only_at(*, z=None, v=None):
          "a row of the gradient sums to 0.5, its largest component is 3"),
         ("a_step_against_the_gradient_lowers_the_loss", lambda z, v, T: (0.0, 0 * z),
          "the gradient is 0 although student and teacher differ"),
-        ("a_step_against_the_gradient_lowers_the_loss", lambda z, v, T: (z.sum(), -1 + 0 * z),
+        ("a_step_against_the_gradient_lowers_the_loss", lambda z, v, T: (z.sum(), -2 + 0 * z),
          "after a small step against the gradient: 3 became 3.08"),
         ("a_step_against_the_gradient_lowers_the_loss", lambda z, v, T: (5.0, 1 + 0 * z),
          "after a small step against the gradient: 5 became 5"),
@@ -131,6 +132,7 @@ def test_the_extremes_are_10000_and_5000_in_float16_where_it_is_offered_and_ever
         ("alpha_mixes_the_two_terms", lambda x: lambda z, v, T, y, alpha: 1 - x * (alpha == 0.5), 10),
         ("alpha_mixes_the_two_terms", lambda x: lambda z, v, T, y, alpha: 1 - x * (alpha == 0.999), 10),
         ("rows_of_the_gradient_sum_to_0", lambda x: lambda z, v, T: (0.0, np.array([[1, x - 1], [0, 0]])), 100),
+        ("rows_of_the_gradient_sum_to_0", lambda x: lambda z, v, T: (0.0, np.array([[1, x - 1], [0, -x]])), 100),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("tolerance", [1e-7, 1e-3])
@@ -231,11 +233,11 @@ def test_the_hard_term_is_asked_without_a_teacher_and_one_that_leaves_its_formul
     assert says(law, loss(0, factor=0.0))
     assert says(law, loss(0, factor=1e-30)) is None
     line = 10e-7 * max(truth, few) / truth
-    for sign in (-1, 1):
-        assert says(law, loss(0.9 * sign * line)) is None
-        assert says(law, loss(1.1 * sign * line))
-        assert says(law, loss(0.9e-6 * sign, at=more_z)) is None
-        assert says(law, loss(1.1e-6 * sign, at=more_z))
+    for sign, factor in product((-1, 1), (0.1, 10.0)):
+        assert says(law, loss(0.9 * sign * line, factor=factor)) is None
+        assert says(law, loss(1.1 * sign * line, factor=factor))
+        assert says(law, loss(0.9e-6 * sign, at=more_z, factor=factor)) is None
+        assert says(law, loss(1.1e-6 * sign, at=more_z, factor=factor))
 
 
 # --- laws of the gradient ---
@@ -284,7 +286,7 @@ def test_its_steps_are_a_part_of_what_the_loss_changes_over(T, tolerance, of_uni
 
     def soft(z, v, temperature):
         assert temperature == T
-        seen.append(np.abs(z - CASE.z))
+        seen.append(z - CASE.z)
         return z.sum(), 1 + 0 * z
 
     def labelled(z, v, temperature, y, alpha):
@@ -295,9 +297,11 @@ def test_its_steps_are_a_part_of_what_the_loss_changes_over(T, tolerance, of_uni
         seen.clear()
         assert says(DERIVATIVE, function, case, tolerance=tolerance) is None
         h = of_unit * unit
-        assert all(h / 4 <= step.min() and step.max() <= h * (1 + 1e-9) for step in seen if step.any())
-        assert max(step.max() for step in seen) > 0.8 * h
-        assert len({step.tobytes() for step in seen if step.max() > h / 2}) >= 2, "one direction may be blind"
+        steps = [np.abs(step) for step in seen if step.any()]
+        assert all(h / 4 <= step.min() and step.max() <= h * (1 + 1e-9) for step in steps)
+        assert max(step.max() for step in steps) > 0.8 * h
+        assert len({step.tobytes() for step in steps if step.max() > h / 2}) >= 2, "one direction may be blind"
+        assert any((step > 0).any() and (step < 0).any() for step in seen), "all in step would see no shift"
 
 
 def eq4(factor=1.0, plus=0.0):
@@ -320,13 +324,14 @@ def test_a_gradient_along_q_minus_p_has_a_positive_factor_and_a_small_rest():
         assert says(law, eq4(factor, 1.1 * line))
 
 
-def test_where_student_and_teacher_agree_a_direction_cannot_be_told():
+@pytest.mark.parametrize("T", [1.0, 4.0])
+def test_where_student_and_teacher_agree_a_direction_cannot_be_told(T):
     def apart(by):
         v = CASE.z.copy()
         v[0, 0] += by
-        return Case(CASE.z, v, 1.0, CASE.y)
+        return Case(CASE.z, v, T, CASE.y)
 
-    slope = np.exp(1) / (1 + np.exp(1)) ** 2  # of q in one of two logits, at a difference of 1
+    slope = np.exp(1 / T) / (1 + np.exp(1 / T)) ** 2 / T  # of q in one of two logits, at a difference of 1
     for law, line in (
         ("the_gradient_is_proportional_to_q_minus_p", 1e-3),
         ("a_step_against_the_gradient_lowers_the_loss", 1e-2),
@@ -342,24 +347,35 @@ def test_in_float32_a_step_that_is_lost_in_rounding_is_no_mistake():
     assert says(law, lambda z, v, T: (z.sum(), 1 + 0 * z)) is None
 
 
+def test_the_laws_of_the_gradient_ask_with_the_cases_labels():
+    def loss(z, v, T, y, alpha):
+        np.testing.assert_array_equal(y, CASE.y)
+        return museum.alpha_weighs_the_soft_term(z, v, T, y, alpha)
+
+    for name, law in LAWS.items():
+        if law.needs == "gradient":
+            assert says(name, loss) is None
+
+
 HIGH = "at_high_temperature_the_gradient_is_that_of_logit_matching"
 
 
-def matching(rest):
-    """The gradient of Eq. 6 with a rest that depends on T, as a part of the largest component."""
+def matching(rest, size=1.0):
+    """The gradient of Eq. 6, of any size, with a rest that depends on T, as a part of the largest component."""
 
     def loss(z, v, T):
         d = (z - z.mean(-1, keepdims=True)) - (v - v.mean(-1, keepdims=True))
         across = np.array([[1.0, 1.0], [1.0, 1.0]]) * np.abs(d).max()
-        return 0.0, d + rest(T) * across
+        return 0.0, size * (d + rest(T) * across)
 
     return loss
 
 
+@pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
 @pytest.mark.parametrize(("tolerance", "low", "high"), [(1e-7, 1e2, 1e4), (1e-3, 1e1, 1e2)])
-def test_the_residual_of_eq6_must_fall_to_a_twentieth_or_be_nothing(tolerance, low, high):
+def test_the_residual_of_eq6_must_fall_to_a_twentieth_or_be_nothing(tolerance, low, high, size):
     def of(at_low, at_high):
-        return says(HIGH, matching(lambda T: {low: at_low, high: at_high}[T]), tolerance=tolerance)
+        return says(HIGH, matching(lambda T: {low: at_low, high: at_high}[T], size), tolerance=tolerance)
 
     assert of(0.3, 0.3) == f"the residual of Eq. 6 is 0.3 at T = {low:g} and 0.3 at T = {high:g}"
     nothing = 100 * tolerance
