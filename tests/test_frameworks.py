@@ -217,3 +217,15 @@ def test_a_loss_must_be_callable_and_its_framework_known():
         Loss(3)
     with pytest.raises(md.ArgumentError, match="framework must be one of numpy, torch, jax, keras, got 'caffe'"):
         Loss(raising, "caffe")
+
+
+def test_alpha_is_1_if_nothing_is_said_and_a_function_without_a_signature_takes_no_labels():
+    assert Loss(lambda z, v, T, y, alpha: alpha)(Z, V, T, Y).value == 1.0
+    assert not Loss(max).takes_labels
+
+
+def test_a_gradient_is_float64_whatever_it_comes_as_and_no_warning_of_the_losss_escapes():
+    found = Loss(lambda z, v, T: (0.0, z.astype(np.float32)))(Z, V, T)
+    assert found.gradient.dtype == np.float64
+    with np.errstate(all="raise"):
+        assert Loss(lambda z, v, T: np.exp(1e5 * z).sum())(Z, V, T).value == np.inf

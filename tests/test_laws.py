@@ -17,7 +17,7 @@ KL = Fingerprint("KL(teacher || student)", "sum", 0.0)
 
 
 class Told(Judge):
-    """A judge of a loss whose alphas, tolerance, size and fingerprint are given."""
+    """A judge of a loss whose alphas, tolerance, size (one, or one for each alpha) and fingerprint are given."""
 
     def __init__(self, function, *, tolerance=1e-7, size=1.0, fingerprint=KL, offers_float16=False):
         self.loss = Loss(function)
@@ -25,7 +25,7 @@ class Told(Judge):
         self.tolerance, self.fingerprint, self.offers_float16, self._size = tolerance, fingerprint, offers_float16, size
 
     def size(self, case, alpha=None):
-        return self._size
+        return self._size[alpha] if isinstance(self._size, dict) else self._size
 
 
 def says(law, function, case=CASE, **told):
@@ -272,6 +272,9 @@ def test_where_the_derivative_is_0_the_losses_size_over_T_is_the_measure():
     row = np.array([[1.0, 0.0], [0.0, 0.0]])  # a direction moves it by 1/2 to 1
     assert says(DERIVATIVE, lambda z, v, T: (7.0, 0.9e-4 * 30 / 2 * row), size=30.0) is None
     assert says(DERIVATIVE, lambda z, v, T: (7.0, 2.1e-4 * 30 / 2 * row), size=30.0)
+    for at in (1.0, 0.0, 0.5):
+        large = lambda z, v, T, y, alpha, at=at: (7.0, (0.9e-4 * 30 / 2 if alpha == at else 0.0) * row)  # noqa: E731
+        assert says(DERIVATIVE, large, size={1.0: 1.0, 0.0: 1.0, 0.5: 1.0} | {at: 30.0}) is None
 
 
 def test_the_difference_is_extrapolated_so_that_a_cubic_costs_nothing():

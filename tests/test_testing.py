@@ -117,6 +117,7 @@ def test_the_power_of_the_hard_term_is_told_to_two_digits_or_not_at_all(factor, 
 def test_the_power_of_the_soft_term_is_told_to_two_digits_or_not_at_all(factor, power):
     found = fingerprint(Loss(lambda z, v, T: factor(T) * museum.kl_value_alone(z, v, T) / T**2))
     assert found == Fingerprint(KL, found.reduction, power)
+    assert fingerprint(Loss(museum.no_softmax)) == Fingerprint("squared difference of the logits", "mean", 0.0)
 
 
 @pytest.mark.parametrize(("into_teacher", "detached"), [(None, None), (0.0, True), (1.0, False)])
@@ -259,6 +260,10 @@ def test_a_judge_knows_a_loss_that_computes_in_float32_whatever_its_size(factor)
     assert Judge(Loss(lambda z, v, T: factor * museum.kl_value_alone(z, v, T))).tolerance == 1e-7
     single = lambda z, v, T: factor * float(museum.kl_value_alone(z.astype("f"), v.astype("f"), T))  # noqa: E731
     assert Judge(Loss(single)).tolerance == 1e-3
+    z, _, _ = tame(4, 5, 7)
+    jumps = lambda z_, v, T: factor * museum.kl_value_alone(z_, v, T) * (1 + 1e-6 * (z_[0, 0] > z[0, 0]))  # noqa: E731
+    assert z[0, 0] > 0
+    assert Judge(Loss(jumps)).tolerance == 1e-3
 
 
 def test_float16_is_offered_by_a_loss_whose_value_there_is_within_a_twentieth():

@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -66,6 +67,9 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
     (r"(value|gradient)_laws.*\n.* (<|<=) .*\n.* (<=|<) ", "the border itself"),
     (r"gradient_laws.*\n.*\n.*range\(3\)", "one direction more"),
     (r"(value|gradient)_laws.*\n.*tame\(", "any tame logits will do"),
+    (r"finite_at_extreme.*\n.*\n.*dtype\(None\)", "None is float64"),
+    (r"x__number.*\n.*\n.*XXfiuXX", "no kind of number is X"),
+    (r"x_derivative_along.*\n.*\n.*estimates\[(\+1|-2)\]", "a message: there any of them that is not finite"),
     (r"x_log_softmax__.*\n.*\n.*axis=\+1", "logits are (B, N): the last axis is the second"),
     (r"x_soft_alpha.*\n.*\n.*other_y, other_v = ", "any other label will do"),
     (r"x_soft_alpha.*\n.*\n.*>= 1e-9", "the border itself"),
@@ -133,6 +137,7 @@ def main() -> None:
     parser.add_argument("--again", action="store_true", help="first run what is not killed in processes of its own")
     options = parser.parse_args()
     if options.again:
+        shutil.copytree("tests", "mutants/tests", dirs_exist_ok=True)  # with tests written since the run
         for path in sorted(Path("mutants").rglob("*.meta")):
             again(path)
     rooms: dict[str, dict[str, int]] = {}
