@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import minidistill as md
+from minidistill.testing import frameworks
 from minidistill.testing.frameworks import Loss, Unusable
 
 Z, V, Y, T = (
@@ -113,7 +114,7 @@ def test_a_teacher_that_takes_no_gradient_has_one_of_zeros(framework, detached):
 def test_what_torch_cannot_differentiate_is_said(framework):
     with pytest.raises(Unusable, match="its value must be a tensor, got float"):
         Loss(lambda z, v, T: z.detach().sum().item(), "torch")(Z, V, T)
-    with pytest.raises(Unusable, match="does not depend on the logits by differentiable operations"):
+    with pytest.raises(Unusable, match=r"^its value does not depend on the logits by differentiable operations"):
         Loss(lambda z, v, T: z.detach().sum(), "torch")(Z, V, T)
 
 
@@ -123,13 +124,14 @@ def test_keras_is_its_backend(framework, monkeypatch):
     import keras
 
     backend = keras.backend.backend()
-    soft, mixed = {"torch": (torch_soft, torch_mixed), "jax": (jax_soft, jax_mixed)}[backend]
+    _, soft, mixed = PAIRS[0] if backend == "torch" else PAIRS[1]
     np.testing.assert_allclose(Loss(soft, "keras")(Z, V, T).gradient, SOFT_GRADIENT)
     np.testing.assert_allclose(Loss(mixed, "keras")(Z, V, T, Y, 0.3).gradient, MIXED_GRADIENT)
-    other, its_loss = ("jax", jax_soft) if backend == "torch" else ("torch", torch_soft)
+    other, its_soft, its_mixed = PAIRS[1] if backend == "torch" else PAIRS[0]
     pytest.importorskip(other)
     monkeypatch.setattr(keras.backend, "backend", lambda: other)
-    np.testing.assert_allclose(Loss(its_loss, "keras")(Z, V, T).gradient, SOFT_GRADIENT)
+    np.testing.assert_allclose(Loss(its_soft, "keras")(Z, V, T).gradient, SOFT_GRADIENT)
+    np.testing.assert_allclose(Loss(its_mixed, "keras")(Z, V, T, Y, 0.3).gradient, MIXED_GRADIENT)
     monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
     with pytest.raises(Unusable, match="keras must run on jax or torch here, got tensorflow: set KERAS_BACKEND"):
         Loss(soft, "keras")(Z, V, T)
@@ -222,6 +224,26 @@ def test_a_loss_must_be_callable_and_its_framework_known():
 def test_alpha_is_1_if_nothing_is_said_and_a_function_without_a_signature_takes_no_labels():
     assert Loss(lambda z, v, T, y, alpha: alpha)(Z, V, T, Y).value == 1.0
     assert not Loss(max).takes_labels
+
+
+@pytest.mark.parametrize("name", ["labels", "label", "targets", "target", "y"])
+def test_a_fourth_and_a_fifth_argument_are_labels_and_alpha_by_their_names_or_if_they_are_needed(name):
+    def takes(arguments):
+        return Loss(eval(f"lambda {arguments}: 0.0")).takes_labels  # the name is what matters
+
+    assert takes(f"z, v, T=1.0, {name}=None, alpha=1.0")
+    assert not takes(f"z, v, T=1.0, {name.upper()}=None, alpha=1.0")
+    assert not takes(f"z, v, T=1.0, {name}=None, beta=1.0")
+    assert not takes(f"z, v, T=1.0, {name}=None")
+    assert takes("a, b, c, d, e")
+    assert takes("a, b, c, d, e, f=1")
+    assert not takes("a, b, c, d, e=1")
+    assert not takes("a, b=1, c=1, d=1, e=1, f=1")
+
+
+def test_numpy_needs_no_import_of_a_framework(monkeypatch):
+    monkeypatch.setattr(frameworks, "_import", lambda name: pytest.fail(f"imported {name}"))
+    assert Loss(museum.kl_value_alone).framework == "numpy"
 
 
 def test_a_gradient_is_float64_whatever_it_comes_as_and_no_warning_of_the_losss_escapes():

@@ -85,9 +85,10 @@ def test_a_large_array_is_tried_along_directions_that_leave_no_component_out():
 @pytest.mark.parametrize(
     ("f", "gradient", "text"),
     [
-        (lambda u: u, np.ones(3), "f must return one number"),
+        (lambda u: u, np.ones(3), r"^f must return one number, got shape \(3,\): contract it with a cotangent$"),
+        (lambda u: u[:2], np.ones(3), r"^f must return one number, got shape \(2,\)"),
         (lambda u: u.sum(), np.ones(2), "gradient must have the shape of x"),
-        (lambda u: u.sum(), None, r"f must return \(value, gradient\)"),
+        (lambda u: u.sum(), None, r"^f must return \(value, gradient\) where no gradient is given$"),
     ],
 )
 def test_parts_that_do_not_fit_are_an_argument_error(f, gradient, text):

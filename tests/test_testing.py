@@ -18,7 +18,7 @@ from minidistill.testing.check import Report, _expectation, load_function
 from minidistill.testing.fingerprint import Fingerprint, _reduction, fingerprint, log_softmax, tame
 from minidistill.testing.frameworks import Loss, require_hypothesis
 from minidistill.testing.judge import Broken, Case, Judge
-from minidistill.testing.laws import LAWS
+from minidistill.testing.laws import LAWS, Law
 from minidistill.testing.search import Verdict, try_law
 from minidistill.testing.strategies import logits_BN, shapes_BN, temperatures
 
@@ -293,6 +293,19 @@ def test_what_a_law_needs_and_a_loss_has_not_is_not_judged():
         assert try_law(Judge(Loss(museum.alpha_weighs_the_soft_term)), name, examples=3) == Verdict(name)
 
 
+def test_a_law_is_tried_on_60_cases_which_are_the_seeds(monkeypatch):
+    tried = []
+    law = Law(lambda judge, case: tried.append(str(case)), "")
+    monkeypatch.setitem(LAWS, "a law", law)
+    judge, cases = Judge(Loss(museum.kl_value_alone)), {}
+    for name, options in {"default": {}, "0": {"seed": 0}, "1": {"seed": 1}, "few": {"examples": 10}}.items():
+        tried.clear()
+        try_law(judge, "a law", **options)
+        cases[name] = list(tried)
+    assert (len(cases["default"]), len(cases["few"])) == (60, 10)
+    assert cases["default"] == cases["0"] != cases["1"]
+
+
 def test_a_law_that_is_broken_once_and_then_not_is_an_answer_that_cannot_be_trusted():
     answers = iter([1.0, 2.0])
     judge = Judge(Loss(museum.kl_value_alone))
@@ -319,6 +332,10 @@ def test_a_check_hands_on_its_name_its_framework_its_examples_and_its_seed(monke
     monkeypatch.setattr(check, "try_law", try_nothing)
     report = check_distillation_loss(museum.kl_value_alone, examples=7, seed=9)
     assert seen == [(name, 7, 9) for name in LAWS]
+    for judging in (check_distillation_loss, assert_distillation_loss):
+        seen.clear()
+        judging(museum.kl_value_alone)
+        assert seen == [(name, 60, 0) for name in LAWS]
     assert (report.name, report.framework) == ("kl_value_alone", "numpy")
     report = check_distillation_loss(raises)
     assert (report.name, report.framework, report.verdicts) == ("raises", "numpy", [])
