@@ -167,6 +167,7 @@ TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
     "further": example("10_further"),
     "validation": example("validate"),
     "validation_teacher": example("validate"),
+    "validation_more": example("validate"),
     "verdicts": verdicts,
     "gradient_error": gradient_error,
     "false_alarms": false_alarms,
