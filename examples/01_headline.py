@@ -43,7 +43,7 @@ def main() -> None:
     train, test = start(arguments)
     results, networks = experiment(arguments, train, test)
     for name, network in networks.items():
-        results[name] |= asdict(prediction_cost(network))
+        results[name] |= asdict(prediction_cost(network, seconds=0.1 if arguments.quick else 0.5))
     finish(arguments, results, report(results), draw)
 
 

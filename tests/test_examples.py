@@ -26,10 +26,16 @@ def call(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_main_job_ends_with_its_table_its_json_and_its_figure(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One folder of finished trainings for all examples, as a user would keep: several need the same teacher."""
+    return tmp_path_factory.mktemp("runs")
+
+
+def test_the_main_job_ends_with_its_table_its_json_and_its_figure(tmp_path: Path, runs: Path) -> None:
     pytest.importorskip("matplotlib")
     results, figure = tmp_path / "results.json", tmp_path / "figure.png"
-    options = ["--quick", "--seeds", "2", "--json", str(results), "--figure", str(figure), "--runs", str(tmp_path)]
+    options = ["--quick", "--seeds", "2", "--json", str(results), "--figure", str(figure), "--runs", str(runs)]
     done = call(HEADLINE, *options)
     assert done.returncode == 0, done.stderr
     for text in ("67", "146", "74", "teacher", "hard labels", "soft targets", "parameters", "images/s"):
@@ -49,10 +55,10 @@ def test_the_main_job_ends_with_its_table_its_json_and_its_figure(tmp_path: Path
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_every_example_ends_with_its_table_its_json_and_its_figure(script: str, tmp_path: Path) -> None:
+def test_every_example_ends_with_its_table_its_json_and_its_figure(script: str, tmp_path: Path, runs: Path) -> None:
     pytest.importorskip("matplotlib")
     results, figure = tmp_path / "results.json", tmp_path / "figure.png"
-    options = ["--quick", "--seeds", "1", "--json", str(results), "--figure", str(figure), "--runs", str(tmp_path)]
+    options = ["--quick", "--seeds", "1", "--json", str(results), "--figure", str(figure), "--runs", str(runs)]
     done = call(f"examples/{script}", *options)
     assert done.returncode == 0, done.stderr
     assert "preset quick, 1 seed, numpy on CPU" in done.stdout
