@@ -110,6 +110,30 @@ def test_a_teacher_that_takes_no_gradient_has_one_of_zeros(framework, detached):
 
 
 @libraries
+@pytest.mark.parametrize("framework", ["jax"], indirect=True)
+def test_jax_compiles_once_for_every_temperature_unless_the_function_asks_how_large_it_is(framework):
+    traced = []
+
+    def asks(z, v, T):
+        traced.append(T)
+        return jax_soft(z, v, T if T > 1 else 1.0)
+
+    def fills_in(z, v, T):
+        traced.append(T)
+        return jax_soft(z, v, T)
+
+    for function, times in ((fills_in, 1), (asks, 3)):
+        traced.clear()
+        loss = Loss(function, "jax")
+        for temperature in (2.0, T, 2.0):
+            expected = museum.kl_batchmean_t2(Z, V, temperature)
+            found = loss(Z, V, temperature)
+            np.testing.assert_allclose(found.value, expected[0])
+            np.testing.assert_allclose(found.gradient, expected[1])
+        assert len(traced) == times
+
+
+@libraries
 @pytest.mark.parametrize("framework", ["torch"], indirect=True)
 def test_what_torch_cannot_differentiate_is_said(framework):
     with pytest.raises(Unusable, match="its value must be a tensor, got float"):

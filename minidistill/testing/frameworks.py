@@ -136,27 +136,42 @@ def _call_torch(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tup
 def _call_jax(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
     jax = importlib.import_module("jax")  # whose switch to float64 was elsewhere before 0.8
     home = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
-    y, alpha = rest if rest else (None, None)
     with home.enable_x64(True):
-        arrays = [a for a in (z, v, y) if a is not None]
-        value, gradients = _jax_gradient(function, T, alpha)(*arrays)
+        value, gradients = _jax_gradient(function, z, v, rest[:1], (T, *rest[1:]))
         return np.asarray(value), np.asarray(gradients[0]), np.asarray(gradients[1])
 
 
 _compiled: dict[Any, Any] = {}  # the function is kept beside its gradient, so that no other gets its id
+_reads_numbers: set[int] = set()  # the ids of those whose code asks how large T or alpha is
 
 
-def _jax_gradient(function: Any, T: float, alpha: float | None) -> Any:
-    """Of (z, v) or (z, v, y): value and gradients by z and v, compiled for each shape: tracing every call is slow."""
+def _jax_gradient(
+    function: Any, z: np.ndarray, v: np.ndarray, labels: tuple[Any, ...], numbers: tuple[Any, ...]
+) -> Any:
+    """Value and gradients by z and v, compiled for each shape: tracing every call is slow, and so is compiling.
+
+    numbers, T or T and alpha, are filled in later, unless the function cannot be traced without (`if T > 1`).
+    """
     jax = importlib.import_module("jax")
-    key = id(function), T, alpha
-    if key not in _compiled:
+    for known in (numbers,) if id(function) in _reads_numbers else ((), numbers):
+        key = id(function), known
+        if key not in _compiled:
 
-        def call(z: Any, v: Any, *y: Any) -> Any:
-            return function(z, v, T, *y, *([] if alpha is None else [alpha]))
+            def call(z: Any, v: Any, labels: Any, given: Any, known: tuple[Any, ...] = known) -> Any:
+                T, *alpha = known or given
+                return function(z, v, T, *labels, *alpha)
 
-        _compiled[key] = function, jax.jit(jax.value_and_grad(call, argnums=(0, 1)))
-    return _compiled[key][1]
+            _compiled[key] = function, jax.jit(jax.value_and_grad(call, argnums=(0, 1)))
+        try:
+            found = _compiled[key][1](z, v, labels, () if known else numbers)
+        except Exception:
+            if known:  # it is the function's own mistake
+                raise
+        else:
+            break
+    if known:
+        _reads_numbers.add(id(function))
+    return found
 
 
 def _call_keras(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
