@@ -8,9 +8,7 @@ from .judge import Broken, Case, Judge
 
 def the_gradient_is_the_derivative_of_the_value(judge: Judge, case: Case) -> None:
     """Along two directions, by Richardson-extrapolated central differences; with labels also of the hard term."""
-    unit = (
-        case.T if len(judge.alphas) == 1 else min(case.T, 1.0)
-    )  # over which the loss changes: the hard term has T = 1
+    unit = case.T if len(judge.alphas) == 1 else min(case.T, 1.0)  # the loss changes over it; the hard term has T = 1
     rng, h = np.random.default_rng(0), (1e-2 if judge.tolerance < 1e-5 else 0.3) * unit
     for alpha in judge.alphas:
         found = judge.at(alpha, case.z, case.v, case.T, case.y)

@@ -124,7 +124,7 @@ def the_hard_term_is_the_cross_entropy_with_the_labels(judge: Judge, case: Case)
     B, N = case.z.shape
 
     def both(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """The hard term, and Σ -log q_y; the teacher is the same whatever it says."""
+        """The hard term, with a teacher of zeros, and Σ -log q_y."""
         value = judge.at(judge.alphas[1], z, np.zeros_like(z), case.T, y).value
         return value, float(-log_softmax(z)[np.arange(B), y].sum())
 
