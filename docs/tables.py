@@ -144,7 +144,7 @@ def verdicts(record: dict[str, Any]) -> str:
 def laws() -> str:
     """A row for each law of minidistill.testing: what it says and the mistake that it catches."""
     sys.path.insert(0, str(ROOT))
-    from minidistill.testing.laws import LAWS
+    from minidistill.testing.losses.laws import LAWS
 
     rows = ["| law | it says | the likely mistake where it is broken |", "|---|---|---|"]
     for name, law in LAWS.items():

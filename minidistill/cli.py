@@ -52,8 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def check_loss(options: argparse.Namespace) -> int:
     """Print the report on a loss."""
-    from .testing import check_distillation_loss
-    from .testing.check import load_function
+    from .testing.losses import check_distillation_loss, load_function
 
     if options.json and not options.json.absolute().parent.is_dir():
         raise ArgumentError(f"--json must be a file in a folder that exists, got {str(options.json)!r}")

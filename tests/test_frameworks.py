@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import minidistill as md
-from minidistill.testing import frameworks
-from minidistill.testing.frameworks import Loss, Unusable
+from minidistill.testing.losses import frameworks
+from minidistill.testing.losses.frameworks import Loss, Unusable
 
 Z, V, Y, T = (
     np.array([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]]),

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 import minidistill as md
 from minidistill import Backend, random
 from minidistill.testing import WrongGradient, check_gradient, check_layer
-from minidistill.testing.derivative import Slope, derivative_along, to_host
-from minidistill.testing.gradients import _tolerance
+from minidistill.testing.gradients.check import _tolerance
+from minidistill.testing.gradients.derivative import Slope, derivative_along, to_host
 
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 

@@ -10,7 +10,7 @@ from strategies import law
 
 from minidistill import distillation, soft_cross_entropy
 from minidistill.losses import high_temperature_gradient, logit_matching_gradient
-from minidistill.testing.strategies import batches_BN, contiguous, dtypes, layouts, temperatures
+from minidistill.testing.gradients.strategies import batches_BN, contiguous, dtypes, layouts, temperatures
 
 pairs = batches_BN(scale=1.0, classes=2)
 hot = st.floats(2, 4).map(lambda exponent: 10.0**exponent)  # T from 1e2 to 1e4

@@ -15,7 +15,7 @@ import minidistill as md
 from minidistill.losses import high_temperature_gradient, logit_matching_gradient
 from minidistill.softmax import _softmax_backward
 from minidistill.testing import check_distillation_loss
-from minidistill.testing.strategies import batches_BN, contiguous, layouts
+from minidistill.testing.gradients.strategies import batches_BN, contiguous, layouts
 
 LOSSES = {
     "logit_matching": lambda z, v, y, T: md.logit_matching(z, v),

@@ -7,10 +7,10 @@ import museum
 import numpy as np
 import pytest
 
-from minidistill.testing.fingerprint import Fingerprint, tame
-from minidistill.testing.frameworks import Loss
-from minidistill.testing.judge import Broken, Case, Judge
-from minidistill.testing.laws import LAWS
+from minidistill.testing.losses.fingerprint import Fingerprint, tame
+from minidistill.testing.losses.frameworks import Loss
+from minidistill.testing.losses.judge import Broken, Case, Judge
+from minidistill.testing.losses.laws import LAWS
 
 CASE = Case(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[0.0, 1.0], [3.0, 0.0]]), 2.0, np.array([1, 0]))
 KL = Fingerprint("KL(teacher || student)", "sum", 0.0)

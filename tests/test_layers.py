@@ -14,7 +14,7 @@ from minidistill import ArgumentError, Dense, Dropout, Hidden, ReLU, random
 from minidistill.backend import Backend
 from minidistill.layers import recall
 from minidistill.random import DROPOUT, KeepMask, seed_key, stream_key
-from minidistill.testing.strategies import replicas, seeds
+from minidistill.testing.gradients.strategies import replicas, seeds
 
 EPS = float(np.finfo(np.float64).eps)
 HOST = Backend()

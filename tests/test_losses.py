@@ -16,7 +16,7 @@ from numerics import central_difference, complex_step, relative_error
 from strategies import alphas, law, some
 
 from minidistill import cross_entropy, distillation, kl_divergence, soft_cross_entropy, softmax
-from minidistill.testing.strategies import batches_BN, contiguous, dtypes, layouts, seeds, temperatures
+from minidistill.testing.gradients.strategies import batches_BN, contiguous, dtypes, layouts, seeds, temperatures
 
 EPS = float(np.finfo(np.float64).eps)
 

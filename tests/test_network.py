@@ -14,7 +14,7 @@ from strategies import alphas, few, law
 from minidistill import SGD, ArgumentError, Dense, Hidden, Network, Objective, ReLU, TransferSet, distillation, fit
 from minidistill.backend import Backend
 from minidistill.layers import Layer
-from minidistill.testing.strategies import labels_B, logits_BN, seeds, temperatures
+from minidistill.testing.gradients.strategies import labels_B, logits_BN, seeds, temperatures
 
 EPS = float(np.finfo(np.float64).eps)
 sizes = st.lists(st.integers(1, 4), min_size=2, max_size=4)

@@ -10,7 +10,7 @@ from strategies import law
 
 from minidistill import SGD, ArgumentError, Dense, Network, constant, cosine, linear
 from minidistill import steps as stepwise
-from minidistill.testing.strategies import seeds
+from minidistill.testing.gradients.strategies import seeds
 
 EPS = float(np.finfo(np.float64).eps)
 rates = st.floats(1e-6, 10)

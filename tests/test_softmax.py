@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from strategies import law
 
 from minidistill import log_softmax, softmax
-from minidistill.testing.strategies import contiguous, dtypes, layouts, logits_BN, seeds, shapes_BN, temperatures
+from minidistill.testing.gradients.strategies import (
+    contiguous,
+    dtypes,
+    layouts,
+    logits_BN,
+    seeds,
+    shapes_BN,
+    temperatures,
+)
 
 z_any = logits_BN(shapes_BN())
 

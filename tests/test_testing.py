@@ -1,5 +1,6 @@
 """The proof kit: every mistake in the museum is caught by the law meant for it, and no correct loss is accused."""
 
+import importlib
 import inspect
 import json
 import sys
@@ -12,15 +13,17 @@ from hypothesis import strategies as st
 from strategies import EXAMPLES
 
 import minidistill as md
+import minidistill.testing
 from minidistill.cli import main
-from minidistill.testing import assert_distillation_loss, check, check_distillation_loss
-from minidistill.testing.check import Report, _expectation, load_function
-from minidistill.testing.fingerprint import Fingerprint, _reduction, fingerprint, log_softmax, tame
-from minidistill.testing.frameworks import Loss, require_hypothesis
-from minidistill.testing.judge import Broken, Case, Judge
-from minidistill.testing.laws import LAWS, Law
-from minidistill.testing.search import Verdict, try_law
-from minidistill.testing.strategies import logits_BN, shapes_BN, temperatures
+from minidistill.testing import assert_distillation_loss, check_distillation_loss
+from minidistill.testing.gradients.strategies import logits_BN, shapes_BN, temperatures
+from minidistill.testing.losses import report as report_module
+from minidistill.testing.losses.fingerprint import Fingerprint, _reduction, fingerprint, log_softmax, tame
+from minidistill.testing.losses.frameworks import Loss
+from minidistill.testing.losses.judge import Broken, Case, Judge
+from minidistill.testing.losses.laws import LAWS, Law
+from minidistill.testing.losses.report import Report, _expectation, load_function
+from minidistill.testing.losses.search import Verdict, try_law
 
 KL = "KL(teacher || student)"
 NAMES = [loss.__name__ for loss in museum.CORRECT]
@@ -329,7 +332,7 @@ def test_a_check_hands_on_its_name_its_framework_its_examples_and_its_seed(monke
         seen.append((name, examples, seed))
         return Verdict(name)
 
-    monkeypatch.setattr(check, "try_law", try_nothing)
+    monkeypatch.setattr(report_module, "try_law", try_nothing)
     report = check_distillation_loss(museum.kl_value_alone, examples=7, seed=9)
     assert seen == [(name, 7, 9) for name in LAWS]
     for judging in (check_distillation_loss, assert_distillation_loss):
@@ -560,10 +563,9 @@ def test_a_report_passes_if_no_law_is_broken():
 
 
 def test_without_hypothesis_the_kit_names_its_extra(monkeypatch):
-    require_hypothesis()  # it is here
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(md.BackendUnavailable) as raised:
-        require_hypothesis()
+        importlib.reload(minidistill.testing)
     assert str(raised.value) == "minidistill.testing needs hypothesis, which the extra 'testing' installs"
 
 

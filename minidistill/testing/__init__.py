@@ -1,8 +1,14 @@
-"""The proof kit: a stranger's distillation loss before the laws that every one obeys (extra: testing)."""
+"""The proof kit: gradients checked, and distillation losses judged, anybody's (extra: testing)."""
 
-from .check import Report, assert_distillation_loss, check_distillation_loss
-from .fingerprint import Fingerprint
-from .gradients import GradientCheck, WrongGradient, check_gradient, check_layer
+from importlib.util import find_spec
+
+from ..checks import BackendUnavailable
+
+if find_spec("hypothesis") is None:  # before the imports that need it
+    raise BackendUnavailable("minidistill.testing needs hypothesis, which the extra 'testing' installs")
+
+from .gradients import GradientCheck, WrongGradient, check_gradient, check_layer, strategies
+from .losses import Fingerprint, Report, assert_distillation_loss, check_distillation_loss
 
 __all__ = [
     "Fingerprint",
@@ -13,4 +19,5 @@ __all__ = [
     "check_distillation_loss",
     "check_gradient",
     "check_layer",
+    "strategies",
 ]

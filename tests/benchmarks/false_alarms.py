@@ -14,10 +14,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import museum
 
 import minidistill as md
-from minidistill.testing.frameworks import Loss
-from minidistill.testing.judge import Judge
-from minidistill.testing.laws import LAWS
-from minidistill.testing.search import try_law
+from minidistill.testing.losses.frameworks import Loss
+from minidistill.testing.losses.judge import Judge
+from minidistill.testing.losses.laws import LAWS
+from minidistill.testing.losses.search import try_law
 
 OURS = [
     md.kl_divergence,

@@ -87,11 +87,10 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
 
 
 TESTS = {  # of a room, the first that fits
-    "testing/gradients": ("gradients",),
-    "testing/derivative": ("gradients",),
-    "testing/frameworks": ("frameworks", "testing"),
-    "testing/strategies": ("strategies", "softmax"),
-    "testing/": ("testing", "laws"),
+    "testing/gradients/strategies": ("strategies", "softmax"),
+    "testing/gradients/": ("gradients",),
+    "testing/losses/frameworks": ("frameworks", "testing"),
+    "testing/losses/": ("testing", "laws"),
     "losses/": ("losses", "later_losses", "high_temperature"),
     "": ("softmax", "layers", "optim", "random", "later_losses"),
 }

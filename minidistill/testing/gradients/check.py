@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import ArgumentError, Array, as_array, check_number, xp_of
+from ...checks import ArgumentError, Array, as_array, check_number, xp_of
 from .derivative import derivative_along, is_analytic, to_host, value_of
 
 ALL_COMPONENTS = 2000  # up to so many are tried one by one; beyond, only random directions
@@ -89,25 +89,6 @@ def check_gradient(
             d[index] = 0.0
         error = max(error, _try_direction(value, x, found, d, step, method, tolerance, seed))
     return GradientCheck(error, method, kinks)
-
-
-def check_layer(
-    forward: Callable[[Array], Array], backward: Callable[[Array], Array], x: Array, **options: Any
-) -> GradientCheck:
-    """Hold a layer's backward(dy) -> dx, which follows a forward(x) -> y, against the derivative of Σ dy y by x.
-
-    A parameter's gradient is checked in the same way, with the parameter for x. Dropout must have a frozen mask.
-    options: those of check_gradient; its reference is a forward on float64 NumPy arrays. Raises as it does.
-    """
-    y = forward(x.copy())
-    xp, rng = xp_of(y), np.random.default_rng(options.get("seed", 0))
-    on_host = rng.choice([-1.0, 1.0], y.shape) * rng.uniform(0.5, 1.0, y.shape)  # no output goes unseen
-    dy = xp.asarray(on_host.astype(y.dtype))
-    gradient = backward(dy.copy())
-    reference = options.pop("reference", None)
-    if reference is not None:
-        options["reference"] = lambda u: (reference(u) * to_host(dy)).sum()
-    return check_gradient(lambda u: (forward(u) * dy).sum(), x, gradient, **options)
 
 
 def _tolerance(method: str, bytes_each: int, has_reference: bool) -> float:

@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from typing import Any
 
+import hypothesis
 import numpy as np
+from hypothesis import strategies as st
 
-from .frameworks import Unusable, require_hypothesis
+from .frameworks import Unusable
 from .judge import Broken, Case, Judge
 from .laws import LAWS
-
-require_hypothesis()
-import hypothesis  # noqa: E402  # behind the error that names the extra
-from hypothesis import strategies as st  # noqa: E402
 
 
 @st.composite

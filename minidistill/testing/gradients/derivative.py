@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import ArgumentError, Array
+from ...checks import ArgumentError, Array
 
 COMPLEX_STEP = 1e-30  # its square vanishes beside 1: no truncation error (Squire and Trapp 1998)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import ArgumentError, check_count
+from ...checks import ArgumentError, check_count
 from .fingerprint import PROPER, Fingerprint, Unrecognised
 from .frameworks import Loss, Unusable
 from .judge import Judge

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import ArgumentError, BackendUnavailable
+from ...checks import ArgumentError, BackendUnavailable
 
 FRAMEWORKS = ("numpy", "torch", "jax", "keras")
 _INSTALL = {"torch": "torch", "jax": "jax", "keras": "keras and torch or jax"}
@@ -77,14 +77,6 @@ def _takes_labels(function: Callable[..., Any]) -> bool:
     of = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     named = len(of) >= 5 and of[3].name in ("labels", "label", "targets", "target", "y") and of[4].name == "alpha"
     return named or sum(p.default is p.empty for p in of) >= 5
-
-
-def require_hypothesis() -> None:
-    """Raises BackendUnavailable, which names the extra, if hypothesis is not installed."""
-    try:
-        importlib.import_module("hypothesis")
-    except ImportError:
-        raise BackendUnavailable("minidistill.testing needs hypothesis, which the extra 'testing' installs") from None
 
 
 def _import(framework: str) -> Any:

@@ -7,14 +7,11 @@ what a strategy makes to another backend, and `layouts` are functions to an equa
 from typing import Any
 
 import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
-from ..backend import Backend
-from ..checks import Array, xp_of
-from .frameworks import require_hypothesis
-
-require_hypothesis()
-from hypothesis import strategies as st  # noqa: E402  # behind the error that names the extra
-from hypothesis.extra import numpy as hnp  # noqa: E402
+from ...backend import Backend
+from ...checks import Array, xp_of
 
 Shape = tuple[int, ...]
 replicas = st.sampled_from([(), (1,), (2,), (3,)])  # leading axes: none, or one of R networks

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..checks import MinidistillError
+from ...checks import MinidistillError
 from .frameworks import Loss
 
 TOLERANCE = 1e-4  # relative, in float64; a float32 inside the loss still passes
