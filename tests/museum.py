@@ -288,7 +288,7 @@ def teacher_one_row_behind(z, v, T):
 
 
 def normaliser_detached(z, v, T):
-    """The log-sum-exp is taken out of the graph: what is left of Eq. 4 is -p/T."""
+    """The log-sum-exp is taken out of the graph: what is left of Eq. 2 is -p/T."""
     return T**2 * kl_rows(z, v, T).mean(), -T * softmax(v, T) / len(z)
 
 

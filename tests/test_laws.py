@@ -7,7 +7,7 @@ import museum
 import numpy as np
 import pytest
 
-from minidistill.testing.losses.fingerprint import Fingerprint, tame
+from minidistill.testing.losses.fingerprint import Fingerprint, random_batch
 from minidistill.testing.losses.frameworks import Loss
 from minidistill.testing.losses.judge import Broken, Case, Judge
 from minidistill.testing.losses.laws import LAWS
@@ -24,7 +24,7 @@ class Told(Judge):
         self.alphas = (1.0, 0.0, 0.5) if self.loss.takes_labels else (1.0,)
         self.tolerance, self.fingerprint, self.offers_float16, self._size = tolerance, fingerprint, offers_float16, size
 
-    def size(self, case, alpha=None):
+    def magnitude(self, case, alpha=None):
         return self._size[alpha] if isinstance(self._size, dict) else self._size
 
 
@@ -165,7 +165,7 @@ def test_every_alpha_between_is_tried_and_measured_by_the_largest_of_the_losses(
 
 @pytest.mark.parametrize("size", [1e-6, 1.0, 1e6])
 def test_the_teachers_rows_must_change_the_loss_by_a_millionth(size):
-    _, first, _ = tame(4, 5, 1)
+    _, first, _ = random_batch(4, 5, 1)
 
     def loss(x):
         return lambda z, v, T: size * (1 + x * np.array_equal(v, first))
@@ -218,7 +218,7 @@ def hard_sum(z, y):
 
 def test_the_hard_term_is_asked_without_a_teacher_and_one_that_leaves_its_formula_is_told_so():
     law, truth = "the_hard_term_is_the_cross_entropy_with_the_labels", hard_sum(CASE.z, CASE.y)
-    (few_z, _, few_y), (more_z, _, _) = tame(2, 2, 0), tame(2, 5, 0)
+    (few_z, _, few_y), (more_z, _, _) = random_batch(2, 2, 0), random_batch(2, 5, 0)
     few = hard_sum(few_z, few_y)
 
     def loss(x, at=CASE.z, factor=1.0):
@@ -312,24 +312,24 @@ def test_its_steps_are_a_part_of_what_the_loss_changes_over(T, tolerance, of_uni
         assert any((step > 0).any() and (step < 0).any() for step in seen), "all in step would see no shift"
 
 
-def eq4(factor=1.0, plus=0.0):
+def eq2(factor=1.0, plus=0.0):
     return lambda z, v, T: (0.0, factor * museum.difference(z, v, T) + plus * np.array([[1.0, 1.0], [0.0, 0.0]]))
 
 
 def test_a_gradient_along_q_minus_p_has_a_positive_factor_and_a_small_rest():
     law, largest = "the_gradient_is_proportional_to_q_minus_p", np.abs(museum.difference(CASE.z, CASE.v, 2.0)).max()
-    assert says(law, eq4(1e-12)) is None
+    assert says(law, eq2(1e-12)) is None
     for factor, plus in ((-1.5, 0.0), (1.0, 0.5)):
         found = re.fullmatch(
-            rf"gradient = {factor:g} \(q - p\) \+ a rest of (.*), of (.*)", says(law, eq4(factor, plus))
+            rf"gradient = {factor:g} \(q - p\) \+ a rest of (.*), of (.*)", says(law, eq2(factor, plus))
         )
         assert float(found[1]) == pytest.approx(plus, rel=0.01, abs=1e-12)
-        gradient = eq4(factor, plus)(CASE.z, CASE.v, 2.0)[1]
+        gradient = eq2(factor, plus)(CASE.z, CASE.v, 2.0)[1]
         assert found[2] == f"{np.abs(gradient).max():.3g}"
     for factor in (1.0, 100.0):
         line = 1e-5 * factor * largest
-        assert says(law, eq4(factor, 0.9 * line)) is None
-        assert says(law, eq4(factor, 1.1 * line))
+        assert says(law, eq2(factor, 0.9 * line)) is None
+        assert says(law, eq2(factor, 1.1 * line))
 
 
 @pytest.mark.parametrize("T", [1.0, 4.0])
@@ -369,7 +369,7 @@ HIGH = "at_high_temperature_the_gradient_is_that_of_logit_matching"
 
 
 def matching(rest, size=1.0):
-    """The gradient of Eq. 6, of any size, with a rest that depends on T, as a part of the largest component."""
+    """The gradient of Eq. 4, of any size, with a rest that depends on T, as a part of the largest component."""
 
     def loss(z, v, T):
         d = (z - z.mean(-1, keepdims=True)) - (v - v.mean(-1, keepdims=True))
@@ -381,11 +381,11 @@ def matching(rest, size=1.0):
 
 @pytest.mark.parametrize("size", [1e-9, 1.0, 1e9])
 @pytest.mark.parametrize(("tolerance", "low", "high"), [(1e-7, 1e2, 1e4), (1e-3, 1e1, 1e2)])
-def test_the_residual_of_eq6_must_fall_to_a_twentieth_or_be_nothing(tolerance, low, high, size):
+def test_the_residual_of_eq4_must_fall_to_a_twentieth_or_be_nothing(tolerance, low, high, size):
     def of(at_low, at_high):
         return says(HIGH, matching(lambda T: {low: at_low, high: at_high}[T], size), tolerance=tolerance)
 
-    assert of(0.3, 0.3) == f"the residual of Eq. 6 is 0.3 at T = {low:g} and 0.3 at T = {high:g}"
+    assert of(0.3, 0.3) == f"the residual of Eq. 4 is 0.3 at T = {low:g} and 0.3 at T = {high:g}"
     nothing = 100 * tolerance
     assert of(9.0, 0.9 * 0.05 * 9) is None
     assert of(9.0, 1.1 * 0.05 * 9)

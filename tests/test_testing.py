@@ -18,7 +18,7 @@ from minidistill.cli import main
 from minidistill.testing import assert_distillation_loss, check_distillation_loss
 from minidistill.testing.gradients.strategies import logits_BN, shapes_BN, temperatures
 from minidistill.testing.losses import report as report_module
-from minidistill.testing.losses.fingerprint import Fingerprint, _reduction, fingerprint, log_softmax, tame
+from minidistill.testing.losses.fingerprint import Fingerprint, _reduction, fingerprint, log_softmax, random_batch
 from minidistill.testing.losses.frameworks import Loss
 from minidistill.testing.losses.judge import Broken, Case, Judge
 from minidistill.testing.losses.laws import LAWS, Law
@@ -168,15 +168,15 @@ def test_the_kits_own_log_softmax_is_the_projects_though_written_apart(z, T):
     np.testing.assert_allclose(log_softmax(z, T), md.log_softmax(z, T), rtol=1e-12, atol=1e-12)
 
 
-def test_tame_logits_have_mean_0_and_deviation_2_and_every_class_is_a_label():
-    z, v, y = tame(300, 100, 0)
+def test_random_logits_have_mean_0_and_deviation_2_and_every_class_is_a_label():
+    z, v, y = random_batch(300, 100, 0)
     for u in (z, v):
         assert abs(u.mean()) < 0.05
         assert abs(u.std() - 2) < 0.05
     assert set(y) <= set(range(100))
     assert {0, 99} <= set(y)
     assert not np.array_equal(z, v)
-    assert not np.array_equal(z, tame(300, 100, 1)[0])
+    assert not np.array_equal(z, random_batch(300, 100, 1)[0])
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_asserting_takes_what_checking_takes_and_passes_it_on():
 
 
 @pytest.mark.parametrize(
-    ("factor", "in_B", "in_N", "words"),
+    ("factor", "power_of_B", "power_of_N", "words"),
     [
         (1 / 4, -1.0, 0.0, "batchmean"), (1.0, 0.0, 0.0, "sum"), (1 / 20, -1.0, -1.0, "mean"),
         (1 / 5, 0.0, -1.0, "sum / N"), (3 / 4, -1.0, 0.0, "batchmean times 3"),
@@ -210,24 +210,25 @@ def test_asserting_takes_what_checking_takes_and_passes_it_on():
         (2.0, 0.0, 1.0, "B^0.00 N^1.00 times 2"), (0.5, -1.0, 0.2, "B^-1.00 N^0.20 times 0.5"),
     ],
 )  # fmt: skip
-def test_a_reduction_is_told_from_its_powers_of_B_and_N(factor, in_B, in_N, words):
-    assert _reduction(factor, in_B, in_N) == words
+def test_a_reduction_is_told_from_its_powers_of_B_and_N(factor, power_of_B, power_of_N, words):
+    assert _reduction(factor, power_of_B, power_of_N) == words
 
 
 def test_a_broken_law_says_what_and_its_mistake_if_it_knows_one():
     assert (str(Broken("a")), Broken("a").mistake, Broken("a", "b").mistake) == ("a", "", "b")
 
 
-def test_a_judge_measures_by_the_largest_loss_on_tame_logits_at_each_alpha():
+def test_a_judge_measures_by_the_largest_loss_on_random_logits_at_each_alpha():
     judge = Judge(Loss(museum.alpha_weighs_the_soft_term))
     case = Case(np.zeros((2, 3)), np.zeros((2, 3)), 4.0, np.array([0, 1]))
     for alpha in (1.0, 0.0, 0.5):
         tried = [
-            museum.alpha_weighs_the_soft_term(z, v, 4.0, y, alpha)[0] for z, v, y in (tame(2, 3, s) for s in range(3))
+            museum.alpha_weighs_the_soft_term(z, v, 4.0, y, alpha)[0]
+            for z, v, y in (random_batch(2, 3, s) for s in range(3))
         ]
-        assert judge.size(case, alpha) == max(map(abs, tried))
-    size = judge.size(case)
-    assert size == judge.size(case, 1.0) != judge.size(case, 0.0)
+        assert judge.magnitude(case, alpha) == max(map(abs, tried))
+    size = judge.magnitude(case)
+    assert size == judge.magnitude(case, 1.0) != judge.magnitude(case, 0.0)
     assert judge.close(0.0, 0.9e-7 * size, case)
     assert not judge.close(0.0, 1.1e-7 * size, case)
     assert judge.close(1e9 * size, (1 + 0.9e-7) * 1e9 * size, case)
@@ -248,7 +249,7 @@ def test_a_judge_asks_the_same_twice_with_labels_at_the_alpha_of_the_soft_term()
         return museum.alpha_weighs_the_hard_term(z, v, T, y, alpha)
 
     judge = Judge(Loss(loss))
-    z, v, y = tame(4, 5, 7)
+    z, v, y = random_batch(4, 5, 7)
     assert asked.count((z.tobytes(), v.tobytes(), 1.0, y.tobytes(), 0.0)) >= 2
     assert judge.alphas == (0.0, 1.0, 0.5)
     assert Judge(Loss(museum.kl_value_alone)).alphas == (1.0,)
@@ -263,7 +264,7 @@ def test_a_judge_knows_a_loss_that_computes_in_float32_whatever_its_size(factor)
     assert Judge(Loss(lambda z, v, T: factor * museum.kl_value_alone(z, v, T))).tolerance == 1e-7
     single = lambda z, v, T: factor * float(museum.kl_value_alone(z.astype("f"), v.astype("f"), T))  # noqa: E731
     assert Judge(Loss(single)).tolerance == 1e-3
-    z, _, _ = tame(4, 5, 7)
+    z, _, _ = random_batch(4, 5, 7)
     jumps = lambda z_, v, T: factor * museum.kl_value_alone(z_, v, T) * (1 + 1e-6 * (z_[0, 0] > z[0, 0]))  # noqa: E731
     assert z[0, 0] > 0
     assert Judge(Loss(jumps)).tolerance == 1e-3
@@ -313,7 +314,7 @@ def test_a_law_that_is_broken_once_and_then_not_is_an_answer_that_cannot_be_trus
     answers = iter([1.0, 2.0])
     judge = Judge(Loss(museum.kl_value_alone))
     judge.loss = Loss(lambda z, v, T: next(answers, 1.0))
-    judge.size = lambda case: 1.0
+    judge.magnitude = lambda case: 1.0
     verdict = try_law(judge, "shift_of_the_student_changes_nothing")
     assert verdict.case is not None
     text = "the same logits gave two answers: freeze its dropout, or its seed"

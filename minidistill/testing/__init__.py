@@ -1,4 +1,4 @@
-"""The proof kit: gradients checked, and distillation losses judged, anybody's (extra: testing)."""
+"""The proof kit: check any gradient, and judge any distillation loss (extra: testing)."""
 
 from importlib.util import find_spec
 

@@ -1,4 +1,4 @@
-"""Gradients checked: is this the derivative of that function? And numbers to ask with, tame and hostile."""
+"""Gradients held against numerical derivatives, and Hypothesis strategies to try them on."""
 
 from . import strategies
 from .check import GradientCheck, WrongGradient, check_gradient

@@ -1,8 +1,7 @@
-"""Is this gradient the derivative of this function? By complex steps where it is analytic, else by central differences.
+"""Gradients held against numerical derivatives, by complex steps or by differences.
 
-Errors are relative to the gradient's own scale, with no absolute floor: at T = 1000 a soft gradient is 1e-8, and any
-test with an absolute tolerance of 1e-6 passes for a gradient of zero. Where the function has a kink (ReLU at 0, the
-boundary of a max-norm) there is no derivative to compare with, and the component is reported as such.
+Errors are relative to the gradient's own scale: at T = 1000 a soft gradient is 1e-8, and an absolute tolerance of 1e-6
+would pass a gradient of zero. At a kink, such as ReLU's at 0, there is no derivative to compare with.
 """
 
 from collections.abc import Callable
@@ -14,18 +13,19 @@ import numpy as np
 from ...checks import ArgumentError, Array, as_array, check_number, xp_of
 from .derivative import derivative_along, is_analytic, to_host, value_of
 
-ALL_COMPONENTS = 2000  # up to so many are tried one by one; beyond, only random directions
+MAX_COMPONENTS = 2000  # of a larger x only random directions are tried
 
 
 class WrongGradient(AssertionError):
-    """The text names the worst component, both values, and a reproducer to paste."""
+    """Say that a gradient is not the derivative: at which component, both values, and a reproducer to paste."""
 
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """error: the largest difference over the largest component of the truth; method: how the truth was found.
+    """Hold what a check of a right gradient found.
 
-    kinks: the indices at which the function has no derivative.
+    error: the largest difference over the largest component of the truth. method: how the truth was found, "complex"
+    or "difference". kinks: the indices at which the function has no derivative.
     """
 
     error: float
@@ -45,16 +45,16 @@ def check_gradient(
     directions: int = 4,
     seed: int = 0,
 ) -> GradientCheck:
-    """Hold the gradient of f, a function of an array x to one number, against its derivative at x.
+    """Compare the gradient of f, a function of an array x to one number, with its derivative at x.
 
-    gradient: an array of x's shape, or a function of x to one; None: f returns (value, gradient). reference: f on
-    float64 NumPy arrays, whose derivative is then the truth: for a gradient in float32 or float16, whose differences
-    show few digits, and needed for an x on a device, such as CuPy's. method: "complex", "difference", or "auto":
-    complex where f takes complex numbers and is analytic, as both methods then agree. step: the largest of the
-    differences, relative to the size of a component. tolerance: of the relative error; in float64 1e-9 for complex
-    steps and 1e-6 for differences; 1e-4 for a gradient in float32 and 3e-2 in float16 against a truth in float64
-    (complex steps, or a reference), else 3e-2 and 0.3. directions: random ones, of which no component is small.
-    Raises WrongGradient, or ArgumentError if the parts do not fit, or if nothing can be said at x.
+    gradient: an array of x's shape, or a function of x to one. If it is None, f returns (value, gradient).
+    reference: f on float64 NumPy arrays, whose derivative is then the truth. An x on a device (CuPy) needs it, and a
+    gradient in float32 or float16 is better judged with it. method: "complex", "difference", or "auto", which takes
+    complex steps if f is analytic. step: the largest difference step, relative to the component. tolerance: the
+    largest relative error. The default follows from the digits there are: in float64 1e-9 by complex steps and 1e-6
+    by differences; against a truth in float64 1e-4 in float32 and 3e-2 in float16, otherwise 3e-2 and 0.3.
+    directions: how many random directions are tried. Raises WrongGradient; and ArgumentError if an argument does not
+    fit, or if f has no derivative at x.
     """
     x = as_array("x", x)
     if x.dtype.kind != "f" or x.size == 0 or not bool(xp_of(x).isfinite(x).all()):
@@ -80,7 +80,7 @@ def check_gradient(
     check_number("tolerance", tolerance, above=0)
     kinks: list[tuple[int, ...]] = []
     error = 0.0
-    if x.size <= ALL_COMPONENTS:
+    if x.size <= MAX_COMPONENTS:
         error, kinks = _try_components(value, x, found, step, method, tolerance)
     rng = np.random.default_rng(seed)
     for _ in range(directions):
@@ -92,7 +92,7 @@ def check_gradient(
 
 
 def _tolerance(method: str, bytes_each: int, has_reference: bool) -> float:
-    """Of a relative error, for the coarser of x and its gradient."""
+    """Return the largest relative error allowed, where the coarser of x and its gradient has `bytes_each` bytes."""
     if bytes_each == 8:
         return 1e-9 if method == "complex" else 1e-6
     if has_reference or method == "complex":  # the truth has float64's digits
@@ -103,7 +103,7 @@ def _tolerance(method: str, bytes_each: int, has_reference: bool) -> float:
 def _try_components(
     value: Callable[[np.ndarray], Any], x: np.ndarray, found: np.ndarray, step: float, method: str, tolerance: float
 ) -> tuple[float, list[tuple[int, ...]]]:
-    """The relative error of the worst component, and the components that are kinks."""
+    """Return the relative error of the worst component, and the components that are kinks."""
     slopes = {index: derivative_along(value, x, d, step, method) for index, d in _unit_directions(x.shape)}
     scale = max(abs(slope.value) for slope in slopes.values())
     kinks = [index for index, slope in slopes.items() if slope.is_kink(scale, tolerance)]
@@ -125,7 +125,7 @@ def _try_direction(
     value: Callable[[np.ndarray], Any], x: np.ndarray, found: np.ndarray, d: np.ndarray, step: float, method: str,
     tolerance: float, seed: int,
 ) -> float:  # fmt: skip
-    """The error along d, relative to the slope or to the largest part that a component has in it."""
+    """Return the error along d, relative to the larger of the slope and the largest term in its sum."""
     slope, claimed = derivative_along(value, x, d, step, method), float((found.astype(np.float64) * d).sum())
     scale = max(abs(slope.value), float(np.abs(found * d).max()))
     if slope.is_kink(scale, tolerance):
@@ -137,7 +137,7 @@ def _try_direction(
 
 
 def _gradient_of(f: Any, x: Array, gradient: Any) -> tuple[Callable[[Array], Any], np.ndarray]:
-    """f as a function to its value alone, and the gradient at x, on the host."""
+    """Return f as a function to its value alone, and the gradient at x as a NumPy array."""
     first = f(x.copy())
     if gradient is None:
         if not isinstance(first, tuple) or len(first) != 2:
@@ -155,6 +155,7 @@ def _gradient_of(f: Any, x: Array, gradient: Any) -> tuple[Callable[[Array], Any
 
 
 def _unit_directions(shape: tuple[int, ...]) -> Any:
+    """Yield each index of an array of this shape, and the array that is 1 there and 0 elsewhere."""
     for index in np.ndindex(shape):
         d = np.zeros(shape)
         d[index] = 1.0

@@ -1,6 +1,6 @@
-"""The derivative of a function to one number along a direction, by two methods that know nothing of calculus.
+"""Numerical derivatives of a function to one number, along a direction: by a complex step or by differences.
 
-A complex step is exact to rounding where the function is analytic. Differences are for all others, and tell a kink.
+A complex step is exact to rounding, but needs an analytic function. Differences work for any, and reveal a kink.
 """
 
 import warnings
@@ -17,8 +17,10 @@ COMPLEX_STEP = 1e-30  # its square vanishes beside 1: no truncation error (Squir
 
 @dataclass(frozen=True)
 class Slope:
-    """A derivative along a direction. jumps: by how much the slopes to the two sides differ, near and farther off;
-    rounding: by how much they could for that alone, near.
+    """Hold a derivative along a direction, and how far the slopes on the two sides of x differ.
+
+    jumps: that difference at the smallest step, and at one 16 times as large. rounding: the part of the first that
+    rounding alone can explain.
     """
 
     value: float
@@ -26,7 +28,7 @@ class Slope:
     rounding: float = 0.0
 
     def is_kink(self, scale: float, tolerance: float) -> bool:
-        """Whether the two sides differ however near one looks; of a smooth f they meet, as the step does."""
+        """Return whether the two slopes differ even at the smallest step; where f is smooth they meet."""
         near, far = self.jumps
         return near > 0.5 * far and near > min(10 * tolerance, 0.1) * scale and near > self.rounding
 
@@ -34,13 +36,12 @@ class Slope:
 def derivative_along(
     value: Callable[[np.ndarray], Any], x: np.ndarray, d: np.ndarray, step: float, method: str
 ) -> Slope:
-    """The derivative of f at x along d, arrays of one shape; method: "complex" or "difference".
+    """Return the derivative of `value` at x along d, an array of x's shape.
 
-    step: the largest of the differences, relative to the smallest component that moves. Raises ArgumentError if f is
-    not finite in any neighbourhood of x, TypeError if a complex step's imaginary part is dropped.
-
-    Differences: Richardson-extrapolated central ones at ever smaller steps, and of these the one that changes least
-    from a step to the next (Ridders 1982), so that neither a kink near x nor the border of f's domain is felt.
+    method: "complex" or "difference". The differences are central and Richardson-extrapolated, at ever smaller steps.
+    The estimate that changes least from one step to the next is taken (Ridders 1982), so that a kink near x, or the
+    border of the function's domain, does no harm. step: the largest step, relative to the smallest component that
+    moves. Raises ArgumentError if the function is not finite near x, and TypeError if it drops the imaginary part.
     """
     if method == "complex":
         found = np.asarray(value(x.astype(np.complex128) + 1j * COMPLEX_STEP * d))
@@ -69,21 +70,21 @@ def derivative_along(
 
 
 def is_analytic(value: Callable[[np.ndarray], Any], x: np.ndarray, step: float) -> bool:
-    """Whether f takes complex numbers and its complex step agrees with differences, as far as rounding shows."""
+    """Return whether `value` accepts complex numbers, and its complex step agrees with differences up to rounding."""
     d = np.random.default_rng(1).uniform(0.5, 1.0, x.shape)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             by_complex = derivative_along(value, x, d, step, "complex").value
         by_difference = derivative_along(value, x, d, step, "difference").value
-    except Exception:  # whatever f raises on complex numbers, it does not take them
+    except Exception:  # whatever it raises on complex numbers, it does not accept them
         return False
     rounding = 100 * np.finfo(x.dtype).eps * abs(float(value(x))) / step
     return bool(abs(by_complex - by_difference) <= 1e-6 * max(abs(by_difference), abs(by_complex)) + rounding)
 
 
 def value_of(f: Callable[[Array], Any]) -> Callable[[Array], Any]:
-    """f, or of an f to (value, gradient) the value alone, as a number; it gets a copy that it may overwrite."""
+    """Return f as a function to its value alone, also if f returns (value, gradient); f gets a copy to overwrite."""
 
     def value(u: Array) -> Any:
         with np.errstate(all="ignore"):  # a difference may leave f's domain
@@ -95,4 +96,5 @@ def value_of(f: Callable[[Array], Any]) -> Callable[[Array], Any]:
 
 
 def to_host(array: Any) -> np.ndarray:
+    """Return an array of any device as a NumPy array."""
     return np.asarray(array.get() if hasattr(array, "get") else array)

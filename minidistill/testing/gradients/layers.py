@@ -1,4 +1,4 @@
-"""Is this layer's backward the derivative of its forward? Asked of Σ dy y, a function of x to one number."""
+"""A layer's backward held against the derivative of its forward."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,10 +13,10 @@ from .derivative import to_host
 def check_layer(
     forward: Callable[[Array], Array], backward: Callable[[Array], Array], x: Array, **options: Any
 ) -> GradientCheck:
-    """Hold a layer's backward(dy) -> dx, which follows a forward(x) -> y, against the derivative of Σ dy y by x.
+    """Compare a layer's backward(dy) -> dx, called after forward(x) -> y, with the derivative of Σ dy y at x.
 
-    A parameter's gradient is checked in the same way, with the parameter for x. Dropout must have a frozen mask.
-    options: those of check_gradient; its reference is a forward on float64 NumPy arrays. Raises as it does.
+    To check a parameter's gradient, pass the parameter as x. Dropout must have a frozen mask. options: those of
+    check_gradient, where `reference` is a forward on float64 NumPy arrays. Raises what check_gradient raises.
     """
     y = forward(x.copy())
     xp, rng = xp_of(y), np.random.default_rng(options.get("seed", 0))

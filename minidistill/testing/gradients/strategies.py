@@ -1,7 +1,7 @@
-"""Hypothesis strategies for the quantities of a distillation loss; a name ends in the letters of its arrays' shape.
+"""Hypothesis strategies for what a distillation loss is given: logits, probabilities, labels and temperatures.
 
-B rows, N classes; leading axes are replicas. They make NumPy arrays, tame and hostile ones; `on(backend, ...)` moves
-what a strategy makes to another backend, and `layouts` are functions to an equal array that lies otherwise in memory.
+A name ends in its arrays' shape: B rows and N classes, after leading axes of replicas. The arrays are NumPy's, some
+ordinary and some hostile.
 """
 
 from typing import Any
@@ -21,23 +21,22 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def shapes_BN(classes: int = 1, batch: int = 1, lead: Any = replicas) -> st.SearchStrategy[Shape]:
-    """(..., B, N) with B >= batch and N >= classes, and a strategy's leading axes."""
+    """Draw shapes (..., B, N), with B from `batch` to batch + 3, N from `classes` to classes + 5, and axes of `lead`."""
     last = st.tuples(st.integers(batch, batch + 3), st.integers(classes, classes + 5))
     return st.tuples(lead, last).map(lambda pair: (*pair[0], *pair[1]))
 
 
 def layer_shapes(largest: int = 5, lead: Any = replicas) -> st.SearchStrategy[tuple[Shape, int, int, int]]:
-    """(leading axes, B, n_in, n_out) of a layer."""
+    """Draw (leading axes, B, n_in, n_out) of layers, each size from 1 to `largest`."""
     sizes = [st.integers(1, largest) for _ in range(3)]
     return st.tuples(lead, *sizes)
 
 
 @st.composite
 def logits_BN(draw: Any, shape: Any, dtype: Any = np.float64, scale: float | None = None) -> Any:
-    """Numbers of the order of `scale` (drawn from 0.1 to 1e4 if None): scattered like a network's logits, or hostile.
+    """Draw logits (..., B, N) within ±scale: uniform, or hostile ones of Hypothesis, with zeros, ties and extremes.
 
-    The hostile ones are Hypothesis's own: zeros, ties, tiny beside huge, all equal. None is beyond ±1e4. `shape` is a
-    tuple or a strategy of them.
+    shape: a tuple, or a strategy of tuples. scale: drawn from 0.1, 1, 10 and 1e4 if it is None.
     """
     shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
     scale = draw(st.sampled_from([0.1, 1.0, 10.0, 1e4])) if scale is None else scale
@@ -50,7 +49,7 @@ def logits_BN(draw: Any, shape: Any, dtype: Any = np.float64, scale: float | Non
 
 @st.composite
 def probabilities_BN(draw: Any, shape: Any, dtype: Any = np.float64) -> Any:
-    """Rows that sum to 1: uniform, scattered, with exact zeros, or with an exact one and zeros beside it."""
+    """Draw probabilities (..., B, N), whose rows sum to 1: scattered, with exact zeros, one-hot, or uniform."""
     shape = draw(shape) if isinstance(shape, st.SearchStrategy) else shape
     rng = np.random.default_rng(draw(seeds))
     p = rng.dirichlet(np.full(shape[-1], draw(st.sampled_from([0.05, 1.0, 100.0]))), shape[:-1])
@@ -67,19 +66,19 @@ def probabilities_BN(draw: Any, shape: Any, dtype: Any = np.float64) -> Any:
 
 @st.composite
 def labels_B(draw: Any, shape_BN: Shape) -> np.ndarray:
-    """A class y (..., B), int64, for every row of logits of this shape (..., B, N)."""
+    """Draw labels (..., B), int64 in 0..N-1, for logits of shape (..., B, N)."""
     return np.random.default_rng(draw(seeds)).integers(0, shape_BN[-1], shape_BN[:-1])
 
 
 @st.composite
 def batches_BN(draw: Any, /, scale: float | None = None, dtype: Any = np.float64, **sizes: Any) -> tuple[Any, Any, Any]:
-    """Student logits z and teacher logits v (..., B, N), and labels y (..., B); `sizes` are those of shapes_BN."""
+    """Draw student logits z and teacher logits v (..., B, N), and labels y (..., B); `sizes` go to shapes_BN."""
     shape = draw(shapes_BN(**sizes))
     return draw(logits_BN(shape, dtype, scale)), draw(logits_BN(shape, dtype, scale)), draw(labels_B(shape))
 
 
 def on(backend: Backend, strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
-    """The strategy with its arrays, alone or in a tuple, on a backend's device."""
+    """Return a strategy whose arrays, alone or in tuples, are moved to a backend's device."""
 
     def moved(made: Any) -> Any:
         if isinstance(made, tuple):
@@ -90,10 +89,12 @@ def on(backend: Backend, strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[
 
 
 def contiguous(a: Array) -> Array:
+    """Copy an array into C order."""
     return a.copy()
 
 
 def read_only(a: Array) -> Array:
+    """Copy an array, and forbid writing to it."""
     a = a.copy()
     if isinstance(a, np.ndarray):  # a device's arrays have no such flag
         a.flags.writeable = False
@@ -101,14 +102,17 @@ def read_only(a: Array) -> Array:
 
 
 def transposed(a: Array) -> Array:
+    """Copy an array so that its first axis, not its last, is contiguous in memory."""
     return xp_of(a).ascontiguousarray(a.swapaxes(0, -1)).swapaxes(0, -1)
 
 
 def backwards(a: Array) -> Array:
+    """Copy an array so that its last axis has a negative stride."""
     return xp_of(a).ascontiguousarray(a[..., ::-1])[..., ::-1]
 
 
 def strided(a: Array) -> Array:
+    """Copy an array so that every second number in memory is its own."""
     return xp_of(a).stack([a, a], axis=-1)[..., 0]
 
 

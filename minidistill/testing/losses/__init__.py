@@ -1,4 +1,4 @@
-"""Losses judged: what does this distillation loss compute, and which laws of one does it break?"""
+"""Distillation losses judged: what a loss computes, and which laws it breaks."""
 
 from .fingerprint import Fingerprint
 from .report import Report, assert_distillation_loss, check_distillation_loss, load_function

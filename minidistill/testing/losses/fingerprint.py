@@ -1,7 +1,7 @@
-"""What a distillation loss is, told from its values alone: which divergence, of what, divided by what, times what.
+"""What a distillation loss computes, told from its values: the divergence, the reduction, and the power of T.
 
-Every hypothesis is a plain formula; the one that a loss is proportional to, on random logits, is what it computes.
-The factor, measured at several sizes and temperatures, then tells the reduction and the power of T.
+The values on random logits are compared with a list of formulas. The loss has the formula that it is proportional to,
+and the factor, at several sizes and temperatures, tells the rest.
 """
 
 from collections.abc import Callable
@@ -17,20 +17,22 @@ TOLERANCE = 1e-4  # relative, in float64; a float32 inside the loss still passes
 
 
 class Unrecognised(MinidistillError):
-    """The loss cannot be told apart on tame inputs."""
+    """Say that the loss has no soft term of its own to recognise."""
 
 
 def log_softmax(z: np.ndarray, T: float = 1.0) -> np.ndarray:
+    """Return log q of logits z (B, N), with q of Eq. 1; written anew here, so that no judge shares the loss's code."""
     s = (z - z.max(axis=-1, keepdims=True)) / T
     return np.asarray(s - np.log(np.exp(s).sum(axis=-1, keepdims=True)))
 
 
 def kl(log_p: np.ndarray, log_q: np.ndarray) -> float:
-    """Σ over rows and classes."""
+    """Return KL(p || q), summed over rows and classes."""
     return float((np.exp(log_p) * (log_p - log_q)).sum())
 
 
 def cross_entropy(log_p: np.ndarray, log_q: np.ndarray) -> float:
+    """Return -Σ p log q, over rows and classes."""
     return float(-(np.exp(log_p) * log_q).sum())
 
 
@@ -51,15 +53,17 @@ FORMS: dict[str, Callable[[np.ndarray, np.ndarray, float], float]] = {  # sums o
         ((np.exp(log_softmax(z, T)) - np.exp(log_softmax(v, T))) ** 2).sum()
     ),
 }
-PROPER = ("KL(teacher || student)", "cross-entropy(teacher, student)")
+HINTON_FORMS = ("KL(teacher || student)", "cross-entropy(teacher, student)")
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """form: a key of FORMS or "unknown"; reduction: batchmean, sum, mean (also over classes) or a power law in words.
+    """Hold what a loss computes.
 
-    power: of the soft term, None if there is none that fits; alpha: which term it weighs, None without labels;
-    hard_power: the same of the hard term; detached: whether no gradient goes into the teacher, None if untold.
+    form: a key of FORMS, or "unknown". reduction: "batchmean", "sum", "mean" (over classes too), "sum / N", one of
+    them "times" a factor, or its powers of B and N. power: the exponent of T on the soft term, None if no power fits.
+    alpha: the term that it weighs, "soft" or "hard"; None for a loss without labels. hard_power: the exponent of T on
+    the hard term. detached: whether the teacher gets no gradient; None if the loss does not tell.
     """
 
     form: str
@@ -70,20 +74,24 @@ class Fingerprint:
     detached: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the fields by their names, for JSON."""
         return asdict(self)
 
 
-def tame(B: int, N: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits z and v (B, N) and labels y (B,)."""
+def random_batch(B: int, N: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return random logits z and v (B, N) of deviation 2, and labels y (B,)."""
     rng = np.random.default_rng(seed)
     return rng.normal(0, 2, (B, N)), rng.normal(0, 2, (B, N)), rng.integers(0, N, B)
 
 
 def soft_alpha(loss: Loss) -> float:
-    """The alpha, 1 or 0, at which the soft term is alone: the loss depends on the teacher and not on the labels."""
+    """Return the alpha, 1 or 0, that leaves the soft term alone: the loss depends on the teacher, not on the labels.
+
+    Raises Unrecognised if neither does.
+    """
     if not loss.takes_labels:
         return 1.0
-    z, v, y = tame(4, 5, 0)
+    z, v, y = random_batch(4, 5, 0)
     other_y, other_v = (y + 1) % 5, v[:, ::-1]
 
     def depends(alpha: float) -> tuple[bool, bool]:
@@ -103,15 +111,15 @@ def soft_alpha(loss: Loss) -> float:
 
 
 def fingerprint(loss: Loss) -> Fingerprint:
-    """Raises Unrecognised, or Unusable if the loss cannot be called on tame logits."""
+    """Return the fingerprint of a loss. Raises Unrecognised, or Unusable if the loss fails on random logits."""
     alpha = soft_alpha(loss)
 
     def soft(B: int, N: int, T: float, seed: int) -> tuple[float, tuple[np.ndarray, np.ndarray]]:
-        z, v, y = tame(B, N, seed)
+        z, v, y = random_batch(B, N, seed)
         return loss(z, v, T, y, alpha).value, (z, v)
 
     def factor(form: str, B: int, N: int, T: float) -> float | None:
-        """The loss over the formula, if it is the same on several logits."""
+        """Return loss / formula if it is one number on several logits, else None."""
         ratios = [value / FORMS[form](*pair, T) for value, pair in (soft(B, N, T, seed) for seed in range(4))]
         middle = float(np.median(ratios))
         steady = middle != 0 and np.ptp(ratios) <= TOLERANCE * abs(middle)
@@ -132,31 +140,31 @@ def fingerprint(loss: Loss) -> Fingerprint:
     if form == "unknown":
         return Fingerprint(form, "unknown", None, weighs, hard_power, detached)
     base, twice_B, twice_N, at_2, at_4 = factors
-    in_B, in_N = np.log2(abs(twice_B / base)), np.log2(abs(twice_N / base))
+    power_of_B, power_of_N = np.log2(abs(twice_B / base)), np.log2(abs(twice_N / base))
     powers = np.log2(abs(at_2 / base)), np.log2(abs(at_4 / at_2))
     power = round(float(powers[0]), 2) + 0.0 if abs(powers[0] - powers[1]) < 0.01 else None
-    return Fingerprint(form, _reduction(base, in_B, in_N), power, weighs, hard_power, detached)
+    return Fingerprint(form, _reduction(base, power_of_B, power_of_N), power, weighs, hard_power, detached)
 
 
-def _reduction(factor: float, in_B: float, in_N: float) -> str:
-    """In words, from the factor at B = 4, N = 5 and its powers of B and N."""
+def _reduction(factor: float, power_of_B: float, power_of_N: float) -> str:
+    """Name the reduction, from the factor at B = 4 and N = 5 and its powers of B and N."""
     named = {
         (-1, 0): ("batchmean", 1 / 4),
         (0, 0): ("sum", 1.0),
         (-1, -1): ("mean", 1 / 20),
         (0, -1): ("sum / N", 1 / 5),
     }
-    key = (round(in_B), round(in_N))
-    if max(abs(in_B - key[0]), abs(in_N - key[1])) > 0.01 or key not in named:
-        return f"B^{in_B:.2f} N^{in_N:.2f} times {factor:.3g}"
+    key = (round(power_of_B), round(power_of_N))
+    if max(abs(power_of_B - key[0]), abs(power_of_N - key[1])) > 0.01 or key not in named:
+        return f"B^{power_of_B:.2f} N^{power_of_N:.2f} times {factor:.3g}"
     name, expected = named[key]
     times = factor / expected
     return name if abs(times - 1) < TOLERANCE else f"{name} times {times:.3g}"
 
 
 def _hard_power(loss: Loss, alpha: float) -> float | None:
-    """The power of T on the hard term."""
-    z, v, y = tame(4, 5, 0)
+    """Return the power of T on the hard term, which this alpha leaves alone; None if no power fits."""
+    z, v, y = random_batch(4, 5, 0)
     at_1, at_2, at_4 = (loss(z, v, T, y, alpha).value for T in (1.0, 2.0, 4.0))
     with np.errstate(all="ignore"):  # a term of 0 or of infinity has no power
         low, high = (float(np.log2(np.abs(np.divide(b, a)))) for a, b in ((at_1, at_2), (at_2, at_4)))
@@ -164,6 +172,7 @@ def _hard_power(loss: Loss, alpha: float) -> float | None:
 
 
 def _detached(loss: Loss, alpha: float) -> bool | None:
-    z, v, y = tame(4, 5, 0)
+    """Return whether the soft term, which this alpha leaves alone, gives the teacher no gradient; None if untold."""
+    z, v, y = random_batch(4, 5, 0)
     gradient = loss(z, v, 2.0, y, alpha).teacher_gradient
     return None if gradient is None else not gradient.any()

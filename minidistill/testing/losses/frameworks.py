@@ -1,7 +1,7 @@
-"""How a stranger's loss is called: one form for NumPy, PyTorch, JAX and Keras, values and gradients as float64 arrays.
+"""A loss of NumPy, PyTorch, JAX or Keras, called in one way: arrays in, its value and gradients out.
 
-The loss is a function of (student_logits, teacher_logits, temperature), or of those and (labels, alpha). A NumPy one
-returns its value, or (value, gradient); from the frameworks autodiff takes the gradient, into student and teacher.
+The loss is a function of (student_logits, teacher_logits, temperature), or of those and (labels, alpha). One in NumPy
+returns its value or (value, gradient); for the others, the framework's autodiff gives the gradients.
 """
 
 import importlib
@@ -19,12 +19,12 @@ _INSTALL = {"torch": "torch", "jax": "jax", "keras": "keras and torch or jax"}
 
 
 class Unusable(Exception):
-    """The function cannot be judged on these inputs; the text says what it did."""
+    """Say that the function cannot be judged on these inputs, and what it did."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """value; gradient (B, N) by the student's logits and teacher_gradient (B, N), None where nothing gave one."""
+    """Hold a loss's value, and its gradients (B, N) with respect to z and v; None where it gives none."""
 
     value: float
     gradient: np.ndarray | None
@@ -32,7 +32,11 @@ class Outcome:
 
 
 class Loss:
-    """A stranger's function, called with float64 (or other) NumPy arrays z, v (B, N), T, labels y (B,) and alpha."""
+    """Wrap a function of any framework as one of NumPy arrays.
+
+    Raises ArgumentError for a function that is not callable or a framework that is not in FRAMEWORKS, and
+    BackendUnavailable for a framework that cannot be imported.
+    """
 
     def __init__(self, function: Callable[..., Any], framework: str = "numpy") -> None:
         if not callable(function):
@@ -49,7 +53,10 @@ class Loss:
     def __call__(
         self, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray | None = None, alpha: float = 1.0
     ) -> Outcome:
-        """Raises Unusable for anything but a number and, if there is a gradient, an array of z's shape."""
+        """Return the value and the gradients at z and v (B, N), T and, if the function takes labels, y (B,) and alpha.
+
+        Raises Unusable if the value is not one number, if a gradient has not z's shape, or if the function raises.
+        """
         rest = (y, alpha) if self.takes_labels else ()
         try:
             with np.errstate(all="ignore"):
@@ -69,17 +76,19 @@ class Loss:
 
 
 def _takes_labels(function: Callable[..., Any]) -> bool:
-    """Whether it has five arguments that it needs, or a fourth and a fifth with the names of labels and alpha."""
+    """Return whether five arguments have no default, or the fourth and the fifth are named like labels and alpha."""
     try:
-        signature = inspect.signature(getattr(function, "forward", function))  # of a torch.nn.Module: its forward
+        signature = inspect.signature(getattr(function, "forward", function))  # for a torch.nn.Module
     except (TypeError, ValueError):
         return False
-    of = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    named = len(of) >= 5 and of[3].name in ("labels", "label", "targets", "target", "y") and of[4].name == "alpha"
-    return named or sum(p.default is p.empty for p in of) >= 5
+    parameters = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    names = [p.name for p in parameters[3:5]]
+    named = names[1:] == ["alpha"] and names[0] in ("labels", "label", "targets", "target", "y")
+    return named or sum(p.default is p.empty for p in parameters) >= 5
 
 
 def _import(framework: str) -> Any:
+    """Import a framework. Raises BackendUnavailable, which says what to install."""
     try:
         return importlib.import_module(framework)
     except ImportError as error:
@@ -101,6 +110,7 @@ def _call_numpy(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tup
 
 
 def _number(value: Any) -> np.ndarray:
+    """Return a value as an array of numbers. Raises Unusable if it holds anything else."""
     array = np.asarray(value)
     if array.dtype.kind not in "fiu":
         raise Unusable(f"its value must be a number, got {type(value).__name__}")
@@ -110,7 +120,7 @@ def _number(value: Any) -> np.ndarray:
 def _call_torch(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
     torch = importlib.import_module("torch")
     leaves = [torch.from_numpy(a).requires_grad_() for a in (z, v)]
-    student, teacher = (leaf.clone() for leaf in leaves)  # as a network's outputs, which may be changed in place
+    student, teacher = (leaf.clone() for leaf in leaves)  # not leaves, so that the function may change them in place
     if rest:
         rest = (torch.from_numpy(np.asarray(rest[0], dtype=np.int64)), rest[1])
     value = function(student, teacher, T, *rest)
@@ -126,23 +136,24 @@ def _call_torch(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tup
 
 
 def _call_jax(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
-    jax = importlib.import_module("jax")  # whose switch to float64 was elsewhere before 0.8
+    jax = importlib.import_module("jax")  # before 0.8 its switch to float64 was in jax.experimental
     home = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
     with home.enable_x64(True):
         value, gradients = _jax_gradient(function, z, v, rest[:1], (T, *rest[1:]))
         return np.asarray(value), np.asarray(gradients[0]), np.asarray(gradients[1])
 
 
-_compiled: dict[Any, Any] = {}  # the function is kept beside its gradient, so that no other gets its id
-_reads_numbers: set[int] = set()  # the ids of those whose code asks how large T or alpha is
+_compiled: dict[Any, Any] = {}  # the function is kept too, so that no other can get its id
+_reads_numbers: set[int] = set()  # the ids of functions that cannot be traced without the values of T and alpha
 
 
 def _jax_gradient(
     function: Any, z: np.ndarray, v: np.ndarray, labels: tuple[Any, ...], numbers: tuple[Any, ...]
 ) -> Any:
-    """Value and gradients by z and v, compiled for each shape: tracing every call is slow, and so is compiling.
+    """Return the value and the gradients with respect to z and v, compiled once for each shape of them.
 
-    numbers, T or T and alpha, are filled in later, unless the function cannot be traced without (`if T > 1`).
+    numbers: T, or T and alpha. They are compiled in only for a function that cannot be traced without their values,
+    such as one with `if T > 1`.
     """
     jax = importlib.import_module("jax")
     for known in (numbers,) if id(function) in _reads_numbers else ((), numbers):

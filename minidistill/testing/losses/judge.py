@@ -1,18 +1,18 @@
-"""A loss before its judge: what is known of it before any law is tried, and what a law is tried on.
+"""What is known of a loss before any law is tried, and the case that a law is tried on.
 
-Tolerances are relative to the loss's own size on tame logits: an absolute one passes everything at high T.
+Tolerances are relative to the loss's own magnitude on random logits: an absolute one would pass everything at high T.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from .fingerprint import Fingerprint, fingerprint, soft_alpha, tame
+from .fingerprint import Fingerprint, fingerprint, random_batch, soft_alpha
 from .frameworks import Loss, Outcome, Unusable
 
 
 class Broken(Exception):
-    """A law does not hold; the text says by how much. mistake: the likely one, if it is not the law's own."""
+    """Say that a law does not hold, and by how much. mistake: the likely one, where it is not the law's own."""
 
     def __init__(self, text: str, mistake: str = "") -> None:
         super().__init__(text)
@@ -21,7 +21,7 @@ class Broken(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """Logits z, v (B, N), temperature T and labels y (B,)."""
+    """Hold logits z and v (B, N), a temperature T and labels y (B,)."""
 
     z: np.ndarray
     v: np.ndarray
@@ -33,15 +33,16 @@ class Case:
 
 
 class Judge:
-    """A loss with what is known of it: its fingerprint, its precision, and its size on tame logits.
+    """Hold a loss and what is known of it: its fingerprint, its precision, and its magnitude.
 
-    alphas: at which it is judged, its soft term's alone first. tolerance: 1e-7, or 1e-3 for a loss that computes in
-    float32 inside. offers_float16: whether it has a value for tame logits in float16. Raises Unusable or Unrecognised.
+    alphas: where it is judged; the first leaves the soft term alone. tolerance: 1e-7, or 1e-3 for a loss that computes
+    in float32. offers_float16: whether it gives the same value, to a twentieth, in float16. Raises Unusable if the
+    loss cannot be called or is random, Unrecognised if no alpha leaves its soft term alone.
     """
 
     def __init__(self, loss: Loss) -> None:
         self.loss = loss
-        z, v, y = tame(4, 5, 7)
+        z, v, y = random_batch(4, 5, 7)
         alpha = soft_alpha(loss)
         self.alphas: tuple[float, ...] = (alpha, 1 - alpha, 0.5) if loss.takes_labels else (alpha,)
         first, second = (self.at(alpha, z, v, 1.0, y) for _ in range(2))
@@ -50,40 +51,43 @@ class Judge:
         self.has_gradient = first.gradient is not None
         self.fingerprint: Fingerprint = fingerprint(loss)
         moved = np.array([self.soft(z * (1 + 1e-10 * k), v, 1.0).value for k in range(8)])
-        noise = np.ptp(moved) / max(abs(moved).max(), 1e-300)  # float32 does not see so small a change, or takes a jump
+        noise = np.ptp(moved) / max(abs(moved).max(), 1e-300)  # in float32 so small a change is lost, or makes a jump
         self.tolerance = 1e-7 if 0 < noise < 1e-8 else 1e-3
         self.offers_float16 = self._offers_float16()
-        self._sizes: dict[tuple[int, int, float, float], float] = {}
+        self._magnitudes: dict[tuple[int, int, float, float], float] = {}
 
     def at(self, alpha: float, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray | None = None) -> Outcome:
-        """Value and gradient; all labels are 0 where none are given."""
+        """Return value and gradient at this alpha; y None stands for labels of 0."""
         return self.loss(z, v, T, np.zeros(len(z), dtype=np.int64) if y is None else y, alpha)
 
     def soft(self, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray | None = None) -> Outcome:
-        """The soft term alone."""
+        """Return value and gradient of the soft term alone."""
         return self.at(self.alphas[0], z, v, T, y)
 
     def _offers_float16(self) -> bool:
-        z, v, _ = tame(3, 4, 7)
+        """Return whether the values in float16 and in float64 agree to a twentieth."""
+        z, v, _ = random_batch(3, 4, 7)
         try:
             half, full = self.soft(z.astype(np.float16), v.astype(np.float16), 1.0).value, self.soft(z, v, 1.0).value
         except Unusable:
             return False
         return abs(half - full) <= 0.05 * abs(full)
 
-    def size(self, case: Case, alpha: float | None = None) -> float:
-        """The largest loss on some tame logits of the case's shape and temperature."""
+    def magnitude(self, case: Case, alpha: float | None = None) -> float:
+        """Return the largest |loss| on some random logits of the case's shape and temperature."""
         (B, N), T, alpha = case.z.shape, case.T, self.alphas[0] if alpha is None else alpha
-        if (B, N, T, alpha) not in self._sizes:
-            values = [self.at(alpha, z, v, T, y).value for z, v, y in (tame(B, N, seed) for seed in range(3))]
-            self._sizes[B, N, T, alpha] = max(map(abs, values))
-        return self._sizes[B, N, T, alpha]
+        if (B, N, T, alpha) not in self._magnitudes:
+            values = [self.at(alpha, z, v, T, y).value for z, v, y in (random_batch(B, N, seed) for seed in range(3))]
+            self._magnitudes[B, N, T, alpha] = max(map(abs, values))
+        return self._magnitudes[B, N, T, alpha]
 
     def close(self, a: float, b: float, case: Case) -> bool:
-        scale = max(abs(a), abs(b), self.size(case))
+        """Return whether two values of the soft term are equal up to the tolerance."""
+        scale = max(abs(a), abs(b), self.magnitude(case))
         return bool(abs(a - b) <= self.tolerance * scale)
 
     def require_equal(self, a: float, b: float, case: Case, what: str) -> None:
+        """Raise Broken, which names what was done to the logits, if the values a before and b after are not close."""
         if not self.close(a, b, case):
             nan = "0 log 0: a probability underflows to 0, and its logarithm is taken" if np.isnan([a, b]).any() else ""
             raise Broken(f"{what}: {a:.10g} became {b:.10g}", nan)

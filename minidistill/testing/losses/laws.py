@@ -1,19 +1,19 @@
-"""The laws of a distillation loss, in the order in which they are tried, each with the mistake that it catches.
-
-A law is a function of a Judge and a Case that raises Broken; its docstring is the property.
-"""
+"""The laws of a distillation loss in the order in which they are tried, each with the mistake that it catches."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import gradient_laws as of_gradients
-from . import value_laws as of_values
+from . import gradient_laws, value_laws
 from .judge import Case, Judge
 
 
 @dataclass(frozen=True)
 class Law:
-    """check: raises Broken. mistake: the likely one where it does. needs: "gradient", "labels", or nothing."""
+    """Hold a law.
+
+    check: raises Broken if a case breaks the law; its docstring states the property. mistake: what is likely wrong
+    with a loss that breaks it. needs: what the loss must have for it, "gradient" or "labels"; "" for any loss.
+    """
 
     check: Callable[[Judge, Case], None]
     mistake: str
@@ -21,97 +21,98 @@ class Law:
 
     @property
     def name(self) -> str:
+        """Return the name of its check."""
         return self.check.__name__
 
 
-_EVERY = (
+_IN_ORDER = (
     Law(
-        of_values.finite_at_extreme_logits,
+        value_laws.finite_at_extreme_logits,
         "logits beyond the range of exp: take the row's maximum out first, and use log_softmax, not log(softmax)",
     ),
     Law(
-        of_values.smallest_where_student_equals_teacher,
+        value_laws.smallest_where_student_equals_teacher,
         "student and teacher swapped, T on one of them alone, or a softmax applied twice: the minimum is not at z = v",
     ),
     Law(
-        of_values.shift_of_the_student_changes_nothing,
+        value_laws.shift_of_the_student_changes_nothing,
         "the softmax is missing, or over the wrong axis",
     ),
     Law(
-        of_values.shift_of_the_teacher_changes_nothing,
+        value_laws.shift_of_the_teacher_changes_nothing,
         "the teacher's softmax is missing, over the wrong axis, or applied to probabilities",
     ),
     Law(
-        of_values.an_impossible_class_changes_nothing,
+        value_laws.an_impossible_class_changes_nothing,
         "a division by the number of classes: reduction='mean' of kl_div, where 'batchmean' is meant",
     ),
     Law(
-        of_values.doubling_the_batch_gives_the_same_or_twice_the_loss,
+        value_laws.doubling_the_batch_gives_the_same_or_twice_the_loss,
         "rows that depend on each other: a softmax or a mean over the wrong axis",
     ),
     Law(
-        of_values.order_of_the_batch_changes_nothing,
+        value_laws.order_of_the_batch_changes_nothing,
         "rows that depend on each other, or on their place",
     ),
     Law(
-        of_values.order_of_the_classes_changes_nothing,
+        value_laws.order_of_the_classes_changes_nothing,
         "a class is treated apart, or the softmax is over the wrong axis",
     ),
     Law(
-        of_values.the_teachers_rows_belong_to_the_students,
+        value_laws.the_teachers_rows_belong_to_the_students,
         "the teacher is not used, or its rows are averaged away: cached logits in another order would not be noticed",
     ),
     Law(
-        of_values.it_is_a_divergence_from_teacher_to_student,
+        value_laws.it_is_a_divergence_from_teacher_to_student,
         "student and teacher swapped, T on one softmax alone or on neither, a softmax of probabilities, or no softmax",
     ),
     Law(
-        of_values.its_values_are_those_of_its_formula_everywhere,
+        value_laws.its_values_are_those_of_its_formula_everywhere,
         "logits, temperatures or probabilities are clipped or rounded, or an epsilon added, where they do not show it",
     ),
     Law(
-        of_values.the_power_of_temperature_is_0_or_2,
+        value_laws.the_power_of_temperature_is_0_or_2,
         "the soft term is multiplied by T, or by 1/T², or by a T that the softmax does not have",
     ),
     Law(
-        of_values.the_hard_term_has_no_power_of_temperature,
+        value_laws.the_hard_term_has_no_power_of_temperature,
         "T² is on the hard term as well, whose gradient does not shrink with T",
         "labels",
     ),
     Law(
-        of_values.the_hard_term_is_the_cross_entropy_with_the_labels,
+        value_laws.the_hard_term_is_the_cross_entropy_with_the_labels,
         "the hard term is the teacher's, has the wrong sign, is divided by the classes, or softened by T",
         "labels",
     ),
     Law(
-        of_values.alpha_mixes_the_two_terms,
+        value_laws.alpha_mixes_the_two_terms,
         "the soft term, its T² or its weight is lost at some alpha",
         "labels",
     ),
     Law(
-        of_gradients.the_gradient_is_the_derivative_of_the_value,
+        gradient_laws.the_gradient_is_the_derivative_of_the_value,
         "the gradient is not of this value: an operation detached or in place, a wrong formula, a factor on one alone",
         "gradient",
     ),
     Law(
-        of_gradients.rows_of_the_gradient_sum_to_0,
+        gradient_laws.rows_of_the_gradient_sum_to_0,
         "the gradient of a softmax loss moves probability from class to class: a row's sum that is not 0 creates some",
         "gradient",
     ),
     Law(
-        of_gradients.the_gradient_is_proportional_to_q_minus_p,
-        "the gradient is not Eq. 4: the two are swapped, T is on one of them alone, or there is no softmax",
+        gradient_laws.the_gradient_is_proportional_to_q_minus_p,
+        "the gradient is not Eq. 2: the two are swapped, T is on one of them alone, or there is no softmax",
         "gradient",
     ),
     Law(
-        of_gradients.a_step_against_the_gradient_lowers_the_loss,
+        gradient_laws.a_step_against_the_gradient_lowers_the_loss,
         "nothing is learned: the loss compares the teacher, or the student, with itself",
         "gradient",
     ),
     Law(
-        of_gradients.at_high_temperature_the_gradient_is_that_of_logit_matching,
-        "the loss does not become logit matching (Eq. 6): T is missing from one softmax, or logits are clipped",
+        gradient_laws.at_high_temperature_the_gradient_is_that_of_logit_matching,
+        "the loss does not become logit matching (Eq. 4): T is missing from one softmax, or logits are clipped",
         "gradient",
     ),
 )
-LAWS = {law.name: law for law in _EVERY}
+LAWS = {law.name: law for law in _IN_ORDER}

@@ -1,6 +1,6 @@
-"""A stranger's distillation loss before the laws: its fingerprint, a verdict for each, the smallest counterexample.
+"""The report on a distillation loss: its fingerprint, a verdict for each law, the smallest counterexamples.
 
-`python -m minidistill check FILE.py:function` prints it, assert_distillation_loss raises it in a test.
+`python -m minidistill check FILE.py:function` prints it; assert_distillation_loss raises it in a test.
 """
 
 import importlib
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ...checks import ArgumentError, check_count
-from .fingerprint import PROPER, Fingerprint, Unrecognised
+from .fingerprint import HINTON_FORMS, Fingerprint, Unrecognised
 from .frameworks import Loss, Unusable
 from .judge import Judge
 from .laws import LAWS
@@ -25,7 +25,11 @@ EXPECTATIONS = ("kl", "ce", "batchmean", "sum", "t2", "t0", "detached")
 
 @dataclass(frozen=True)
 class Report:
-    """fingerprint: None if the function could not be judged; then `unusable` says why."""
+    """Hold what was found out about a loss; printed, it is text for a person.
+
+    verdicts: one for each law, then one for each word of `expect`. If the function could not be judged, `fingerprint`
+    is None and `unusable` says why.
+    """
 
     name: str
     framework: str
@@ -35,10 +39,12 @@ class Report:
 
     @property
     def broken(self) -> list[Verdict]:
+        """Return the verdicts on broken laws."""
         return [verdict for verdict in self.verdicts if verdict.broken is not None]
 
     @property
     def passed(self) -> bool:
+        """Return whether the loss could be judged and broke no law."""
         return self.unusable is None and not self.broken
 
     def __str__(self) -> str:
@@ -58,7 +64,7 @@ class Report:
         return "\n".join([*lines, "", f"{judged - len(self.broken)} of {judged} laws hold"])
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON."""
+        """Return the report for JSON: name, framework, passed, unusable, fingerprint, and laws by their names."""
         laws = {}
         for verdict in self.verdicts:
             word = "broken" if verdict.broken else "holds" if verdict.judged else "not judged"
@@ -71,11 +77,12 @@ class Report:
 def check_distillation_loss(
     function: Callable[..., Any], framework: str = "numpy", expect: str = "", examples: int = 60, seed: int = 0
 ) -> Report:
-    """Judge function(student_logits, teacher_logits, temperature[, labels, alpha]).
+    """Judge function(student_logits, teacher_logits, temperature[, labels, alpha]), and return the report.
 
-    framework: numpy (returns a value or (value, gradient)), torch, jax or keras. expect: what the loss is meant to be,
-    some of kl, ce, batchmean, sum, t2, t0, detached, with commas; anything else is then broken. examples: for each law.
-    seed: of the search for them.
+    framework: "numpy" (returns a value or (value, gradient)), "torch", "jax" or "keras". expect: what the loss is meant
+    to be, words of kl, ce, batchmean, sum, t2, t0 and detached with commas between them; a loss that is something else
+    is then broken. examples: how many cases are tried for each law. seed: of their search. Raises ArgumentError, and
+    BackendUnavailable if the framework cannot be imported.
     """
     expected = [word.strip() for word in expect.split(",") if word.strip()]
     for word in expected:
@@ -97,7 +104,9 @@ def check_distillation_loss(
 def assert_distillation_loss(
     function: Callable[..., Any], framework: str = "numpy", expect: str = "", examples: int = 60, seed: int = 0
 ) -> Report:
-    """The report of check_distillation_loss; raises AssertionError with it where a law is broken."""
+    """Return the report of check_distillation_loss, with its arguments. Raises AssertionError with the report's text
+    if a law is broken, or if the function cannot be judged.
+    """
     report = check_distillation_loss(function, framework, expect, examples, seed)
     if not report.passed:
         raise AssertionError(str(report))
@@ -105,20 +114,23 @@ def assert_distillation_loss(
 
 
 def _expectation(word: str, found: Fingerprint) -> Verdict:
-    wanted: dict[str, tuple[object, object]] = {
-        "kl": (found.form, PROPER[0]),
-        "ce": (found.form, PROPER[1]),
+    """Return the verdict on one word of `expect`."""
+    fields: dict[str, tuple[object, object]] = {
+        "kl": (found.form, HINTON_FORMS[0]),
+        "ce": (found.form, HINTON_FORMS[1]),
         "batchmean": (found.reduction, "batchmean"),
         "sum": (found.reduction, "sum"),
         "t2": (found.power, 2.0),
         "t0": (found.power, 0.0),
         "detached": (found.detached, True),
     }
-    is_, must_be = wanted[word]
-    return Verdict(f"it_is_{word}_as_declared", None if is_ == must_be else f"it is {is_}, declared was {must_be}")
+    actual, declared = fields[word]
+    broken = None if actual == declared else f"it is {actual}, declared was {declared}"
+    return Verdict(f"it_is_{word}_as_declared", broken)
 
 
 def _described(f: Fingerprint) -> list[tuple[str, str]]:
+    """Return the fingerprint as pairs of a name and a description."""
     lines = [
         ("form", f.form),
         ("reduction", f.reduction),
@@ -133,7 +145,7 @@ def _described(f: Fingerprint) -> list[tuple[str, str]]:
 
 
 def load_function(target: str) -> Callable[..., Any]:
-    """The function that FILE.py:name or package.module:name names."""
+    """Import the function that FILE.py:name or package.module:name names. Raises ArgumentError if there is none."""
     place, separator, name = target.rpartition(":")
     if not separator or not name:
         raise ArgumentError(f"target must be FILE.py:function or package.module:function, got {target!r}")
@@ -145,7 +157,7 @@ def load_function(target: str) -> Callable[..., Any]:
             assert spec is not None
             assert spec.loader is not None
             module = importlib.util.module_from_spec(spec)
-            sys.modules[spec.name] = module  # where a dataclass looks for its own module
+            sys.modules[spec.name] = module  # a dataclass looks for its own module there
             sys.path.insert(0, str(Path(place).resolve().parent))
             spec.loader.exec_module(module)
         else:

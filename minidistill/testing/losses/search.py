@@ -1,4 +1,4 @@
-"""The search for a case that breaks a law: Hypothesis makes the cases, and shrinks what it finds to the smallest."""
+"""The search for a case that breaks a law: Hypothesis makes the cases, and shrinks one that breaks it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,9 @@ from .laws import LAWS
 
 @st.composite
 def cases(draw: Any) -> Case:
-    """B of 1 to 3, N of 2 to 5, logits that are halves between -10 and 10, T of 0.5 to 20; they shrink towards 0.
+    """Draw cases: B from 1 to 3, N from 2 to 5, logits that are multiples of 1/2 within ±10, T from 0.5 to 20.
 
-    Some rows are all 0, a network's first guess.
+    Some rows are all 0, as a network's first guess nearly is. Shrinking goes towards 0.
     """
     B, N = draw(st.integers(1, 3)), draw(st.integers(2, 5))
     row = st.just([0] * N) | st.lists(st.integers(-20, 20), min_size=N, max_size=N)
@@ -27,9 +27,10 @@ def cases(draw: Any) -> Case:
 
 @dataclass(frozen=True)
 class Verdict:
-    """Of one law. broken: what went wrong at `case`, the smallest that was found; None where it holds.
+    """Hold what the search found out about one law.
 
-    judged: False where the loss has nothing that the law is about, such as a gradient.
+    broken: what went wrong at `case`, the smallest that was found; None if the law holds. mistake: the likely one.
+    judged: False if the loss has nothing for the law to judge, such as a gradient.
     """
 
     law: str
@@ -40,7 +41,7 @@ class Verdict:
 
 
 def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0) -> Verdict:
-    """Look for a case that breaks the law of this name; the same seed tries the same cases."""
+    """Search for a case that breaks the law of this name; the same seed tries the same cases."""
     law = LAWS[name]
     if (law.needs == "gradient" and not judge.has_gradient) or (law.needs == "labels" and not judge.loss.takes_labels):
         return Verdict(name, judged=False)

@@ -1,17 +1,17 @@
-"""The laws that the values of a distillation loss obey, whatever its conventions."""
+"""Laws that the values of every distillation loss obey, whatever its conventions."""
 
 from itertools import product
 
 import numpy as np
 
-from .fingerprint import FORMS, PROPER, log_softmax, tame
+from .fingerprint import FORMS, HINTON_FORMS, log_softmax, random_batch
 from .judge import Broken, Case, Judge
 
 
 def finite_at_extreme_logits(judge: Judge, case: Case) -> None:
-    """Value and gradient are finite for logits of ±1e4, in float64 and float32, and of ±5e3 in float16 where offered.
+    """Value and gradient are finite at logits of ±1e4 in float64 and float32, and at ±5e3 if float16 is offered.
 
-    In float16, whose largest number is 65504, at T = 1: a sum of three rows, or a T² beyond it, is no mistake.
+    In float16 only T = 1 is tried: its largest number is 65504, which a sum over rows or T² may rightly exceed.
     """
     dtypes = [(np.dtype(np.float64), 1e4, case.T), (np.dtype(np.float32), 1e4, case.T)]
     if judge.offers_float16:
@@ -26,9 +26,9 @@ def finite_at_extreme_logits(judge: Judge, case: Case) -> None:
 
 
 def smallest_where_student_equals_teacher(judge: Judge, case: Case) -> None:
-    """C(z, v) >= C(v, v): KL is never negative, and a cross-entropy never below the teacher's entropy.
+    """C(z, v) >= C(v, v): KL is never negative, and a cross-entropy is never below the teacher's entropy.
 
-    Tried at z, near v, and at multiples of v, where a temperature on one of the two alone has its minimum.
+    Tried at z, near v, and at multiples of v, which are the minimum if only one of the two has a temperature.
     """
     at_teacher = judge.soft(case.v, case.v, case.T).value
     for name, z in (("z", case.z), ("v + (z - v)/10", case.v + (case.z - case.v) / 10), ("2 v", 2 * case.v),
@@ -39,21 +39,21 @@ def smallest_where_student_equals_teacher(judge: Judge, case: Case) -> None:
 
 
 def shift_of_the_student_changes_nothing(judge: Judge, case: Case) -> None:
-    """A constant added to a row of the student's logits leaves the loss as it is."""
+    """A constant that is added to a row of the student's logits leaves the loss as it is."""
     shift = 3.0 * np.arange(1, 1 + len(case.z))[:, None]
     a, b = judge.soft(case.z, case.v, case.T).value, judge.soft(case.z + shift, case.v, case.T).value
     judge.require_equal(a, b, case, "adding 3, 6, ... to the student's rows")
 
 
 def shift_of_the_teacher_changes_nothing(judge: Judge, case: Case) -> None:
-    """A constant added to a row of the teacher's logits leaves the loss as it is."""
+    """A constant that is added to a row of the teacher's logits leaves the loss as it is."""
     shift = 3.0 * np.arange(1, 1 + len(case.v))[:, None]
     a, b = judge.soft(case.z, case.v, case.T).value, judge.soft(case.z, case.v + shift, case.T).value
     judge.require_equal(a, b, case, "adding 3, 6, ... to the teacher's rows")
 
 
 def an_impossible_class_changes_nothing(judge: Judge, case: Case) -> None:
-    """One more class to which neither gives any probability leaves the loss as it is."""
+    """One more class, to which neither student nor teacher gives any probability, leaves the loss as it is."""
     far = -1000.0 * case.T
     z, v = (np.c_[u, np.full(len(u), u.max() + far)] for u in (case.z, case.v))
     a, b = judge.soft(case.z, case.v, case.T).value, judge.soft(z, v, case.T).value
@@ -61,7 +61,7 @@ def an_impossible_class_changes_nothing(judge: Judge, case: Case) -> None:
 
 
 def doubling_the_batch_gives_the_same_or_twice_the_loss(judge: Judge, case: Case) -> None:
-    """A batch twice over has the same mean and twice the sum."""
+    """A batch that is repeated has the same loss if it is a mean, and twice the loss if it is a sum."""
     a = judge.soft(case.z, case.v, case.T).value
     b = judge.soft(np.r_[case.z, case.z], np.r_[case.v, case.v], case.T).value
     if not (judge.close(a, b, case) or judge.close(2 * a, b, case)):
@@ -69,36 +69,36 @@ def doubling_the_batch_gives_the_same_or_twice_the_loss(judge: Judge, case: Case
 
 
 def order_of_the_batch_changes_nothing(judge: Judge, case: Case) -> None:
-    """Rows of student and teacher reversed together."""
+    """Reversing the rows of student and teacher together leaves the loss as it is."""
     a, b = judge.soft(case.z, case.v, case.T).value, judge.soft(case.z[::-1], case.v[::-1], case.T).value
     judge.require_equal(a, b, case, "rows in reverse order")
 
 
 def order_of_the_classes_changes_nothing(judge: Judge, case: Case) -> None:
-    """Classes of student and teacher reversed together."""
+    """Reversing the classes of student and teacher together leaves the loss as it is."""
     a, b = judge.soft(case.z, case.v, case.T).value, judge.soft(case.z[:, ::-1], case.v[:, ::-1], case.T).value
     judge.require_equal(a, b, case, "classes in reverse order")
 
 
 def the_teachers_rows_belong_to_the_students(judge: Judge, case: Case) -> None:
-    """Teacher rows in another order change the loss. Told on tame logits of 4 rows; the case does not matter."""
-    z, v, _ = tame(4, 5, 1)
+    """Teacher rows in another order change the loss. Tried on random logits of 4 rows at the case's T."""
+    z, v, _ = random_batch(4, 5, 1)
     a, b = judge.soft(z, v, case.T).value, judge.soft(z, v[::-1], case.T).value
     if abs(a - b) <= 1e-6 * max(abs(a), abs(b)):
         raise Broken(f"teacher rows in reverse order leave the loss at {a:.10g}")
 
 
 def it_is_a_divergence_from_teacher_to_student(judge: Judge, case: Case) -> None:
-    """By its values it is KL(p || q) or the cross-entropy of p and q, softened alike. The case does not matter."""
-    if judge.fingerprint.form not in PROPER:
+    """The fingerprint's formula is KL(p || q) or the cross-entropy of p and q, both at one T."""
+    if judge.fingerprint.form not in HINTON_FORMS:
         raise Broken(f"the values are those of: {judge.fingerprint.form}")
 
 
 def its_values_are_those_of_its_formula_everywhere(judge: Judge, case: Case) -> None:
-    """What it computes on tame logits it computes on all: the factor to its formula is one for a shape and a T."""
+    """The loss has its fingerprint's formula on all logits, with one factor for a shape and a T."""
     if judge.fingerprint.form not in FORMS:
         return
-    formula, (z, v, _) = FORMS[judge.fingerprint.form], tame(len(case.z), case.z.shape[1], 0)
+    formula, (z, v, _) = FORMS[judge.fingerprint.form], random_batch(len(case.z), case.z.shape[1], 0)
     factor = judge.soft(z, v, case.T).value / formula(z, v, case.T)
     a, b = factor * formula(case.z, case.v, case.T), judge.soft(case.z, case.v, case.T).value
     if not judge.close(a, b, case):
@@ -106,8 +106,8 @@ def its_values_are_those_of_its_formula_everywhere(judge: Judge, case: Case) -> 
 
 
 def the_power_of_temperature_is_0_or_2(judge: Judge, case: Case) -> None:
-    """Beside its softmax, a loss has the factor 1 or, to balance the hard term, T²."""
-    if judge.fingerprint.form not in PROPER:
+    """The soft term is multiplied by 1 or, in the balanced objective, by T²."""
+    if judge.fingerprint.form not in HINTON_FORMS:
         return
     if judge.fingerprint.power not in (0.0, 2.0):
         raise Broken(f"the soft term has the power {judge.fingerprint.power} of T")
@@ -120,28 +120,28 @@ def the_hard_term_has_no_power_of_temperature(judge: Judge, case: Case) -> None:
 
 
 def the_hard_term_is_the_cross_entropy_with_the_labels(judge: Judge, case: Case) -> None:
-    """Without its soft term it is -Σ log q_y at T = 1 times a factor > 0, the same for any number of classes."""
+    """The hard term is -Σ log q_y at T = 1, times a factor > 0 that is the same for any number of classes."""
     B, N = case.z.shape
 
     def both(z: np.ndarray, y: np.ndarray) -> tuple[float, float]:
-        """The hard term, with a teacher of zeros, and Σ -log q_y."""
+        """Return the hard term, for a teacher whose logits are 0, and -Σ log q_y."""
         value = judge.at(judge.alphas[1], z, np.zeros_like(z), case.T, y).value
         return value, float(-log_softmax(z)[np.arange(B), y].sum())
 
-    (z, _, y), (more_z, _, more_y) = tame(B, N, 0), tame(B, N + 3, 0)
-    (here, formula), few, many = both(case.z, case.y), both(z, y), both(more_z, more_y)
-    of_few, of_many = few[0] / few[1], many[0] / many[1]
-    if not (of_few > 0 and abs(of_few - of_many) <= 10 * judge.tolerance * abs(of_few)):
-        raise Broken(f"it is {of_few:.6g} times -Σ log q_y with {N} classes, {of_many:.6g} times with {N + 3}")
-    if not abs(here - of_few * formula) <= 10 * judge.tolerance * max(abs(here), abs(few[0])):
-        raise Broken(f"as a cross-entropy it would be {of_few * formula:.10g}, it is {here:.10g}")
+    (z, _, y), (wide_z, _, wide_y) = random_batch(B, N, 0), random_batch(B, N + 3, 0)
+    (here, formula), narrow, wide = both(case.z, case.y), both(z, y), both(wide_z, wide_y)
+    factor, wide_factor = narrow[0] / narrow[1], wide[0] / wide[1]
+    if not (factor > 0 and abs(factor - wide_factor) <= 10 * judge.tolerance * abs(factor)):
+        raise Broken(f"it is {factor:.6g} times -Σ log q_y with {N} classes, {wide_factor:.6g} times with {N + 3}")
+    if not abs(here - factor * formula) <= 10 * judge.tolerance * max(abs(here), abs(narrow[0])):
+        raise Broken(f"as a cross-entropy it would be {factor * formula:.10g}, it is {here:.10g}")
 
 
 def alpha_mixes_the_two_terms(judge: Judge, case: Case) -> None:
-    """The loss is linear in alpha, from one term to the other, and so continuous at 0 and 1."""
+    """The loss is linear in alpha, from one term to the other, and therefore continuous at 0 and 1."""
     y = case.y
     at = {alpha: judge.loss(case.z, case.v, case.T, y, alpha).value for alpha in (0.0, 1e-3, 0.25, 0.5, 0.999, 1.0)}
-    scale = max(*map(abs, at.values()), judge.size(case))
+    scale = max(*map(abs, at.values()), judge.magnitude(case))
     for alpha, value in at.items():
         expected = alpha * at[1.0] + (1 - alpha) * at[0.0]
         if not abs(value - expected) <= 10 * judge.tolerance * scale:
