@@ -21,7 +21,7 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def shapes_BN(classes: int = 1, batch: int = 1, lead: Any = replicas) -> st.SearchStrategy[Shape]:
-    """Draw shapes (..., B, N), with B from `batch` to batch + 3, N from `classes` to classes + 5, and axes of `lead`."""
+    """Draw shapes (..., B, N): axes of `lead`, B from `batch` to batch + 3, and N from `classes` to classes + 5."""
     last = st.tuples(st.integers(batch, batch + 3), st.integers(classes, classes + 5))
     return st.tuples(lead, last).map(lambda pair: (*pair[0], *pair[1]))
 
