@@ -107,6 +107,25 @@ def test_a_report_prints_what_the_docs_say(code, printed):
     assert done.stdout == printed, done.stderr
 
 
+def report(record):
+    """Return a row for each library, what its loss is and the laws it breaks, and below each law's counterexample."""
+    rows = ["| loss | version | it computes | broken laws |", "|---|---|---|---|"]
+    below = []
+    for one in record["verdicts"]:
+        f, broken = one["fingerprint"], {name: v for name, v in one["laws"].items() if v["verdict"] == "broken"}
+        what = (
+            f"{f['form'].replace('||', '‖')}, {f['reduction']}, T to the {f['power'] + 0.0:g}"
+            if f["power"] is not None
+            else f["form"]
+        )
+        laws = "; ".join(name.replace("_", " ") for name in broken) or "none"
+        rows.append(f"| `{one['name']}` | {one['distribution']} {one['version']} | {what} | {laws} |")
+        below += [
+            f"- `{one['name']}`, {name.replace('_', ' ')}: {v['what']}, at `{v['case']}`" for name, v in broken.items()
+        ]
+    return "\n".join([*rows, "", *below, "", f"Python {record['python']}, {record['date']}."])
+
+
 def main(path):
     """Write the verdicts of all libraries that can be imported."""
     verdicts = []

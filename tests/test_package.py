@@ -48,7 +48,7 @@ def test_a_readme_snippet_prints_exactly_what_the_readme_shows(snippet: tuple[st
 
 def test_the_measured_tables_are_those_of_the_committed_results() -> None:
     done = subprocess.run(
-        [sys.executable, "docs/tables.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "tools/tables.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
 

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -24,6 +25,19 @@ OURS = [
     md.soft_cross_entropy,
     lambda z, v, T, y, alpha: md.distillation(z, v, y, T, alpha),
 ]
+
+
+def report(record: dict[str, Any]) -> str:
+    """Return in two sentences how often the kit accused a correct loss, and how often it missed a mistake."""
+    R, found = record["searches_for_each"], record["found_in"]
+    missed = [f"{name} {R - n} times" for name, n in found.items() if n < R]
+    return (
+        f"{len(record['false_alarms'])} false alarms in {record['examples']:,} examples, over "
+        f"{record['correct_losses']} correct losses and {record['laws']} laws. Of {R} searches for each of "
+        f"{record['mistakes']} mistakes, {sum(found.values()):,} of {R * len(found):,} found it"
+        + (f"; missed: {', '.join(missed)}." if missed else ".")
+        + f" {record['date']}, {record['seconds']} s."
+    )
 
 
 def main() -> None:
@@ -52,7 +66,7 @@ def main() -> None:
         "searches_for_each": options.seeds, "found_in": found, "seconds": round(time.perf_counter() - began),
     }  # fmt: skip
     options.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-    print(json.dumps(record, indent=2))
+    print(report(record))
 
 
 if __name__ == "__main__":

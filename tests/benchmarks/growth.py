@@ -63,6 +63,20 @@ def by_replicas(counts: list[int], n: int, repeats: int) -> list[dict[str, Any]]
     return results
 
 
+def report(record: dict[str, Any]) -> str:
+    """Return a row for each number of images and of replicas."""
+    rows = [
+        "| images | replicas | data | an epoch | own memory | an image and replica |",
+        "|---:|---:|---|---:|---:|---:|",
+    ]
+    for r in record["results"]:
+        replicas, memory = r.get("replicas", 1), f"{r['megabytes']:.0f} MB" if "megabytes" in r else ""
+        each = 1e6 * r["seconds"] / r["images"] / replicas
+        kind = r.get("kind", "in memory")
+        rows.append(f"| {r['images']:,} | {replicas} | {kind} | {r['seconds']:.2f} s | {memory} | {each:.1f} µs |")
+    return "\n".join(rows)
+
+
 def draw(results: list[dict[str, Any]], path: Path) -> None:
     import matplotlib
 

@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 KILLED = {1, 3, -24, 24, 36, 152, 255}  # a failed test, or one that never ends
 REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the same, or why it was left
@@ -126,6 +127,18 @@ def reason(name: str) -> str:
     """Why this mutant lives, or nothing."""
     found = f"{name}\n{changed(name)}"
     return next((reason for pattern, reason in REASONS if re.search(pattern, found)), "")
+
+
+def report(record: dict[str, Any]) -> str:
+    """Return a row for each room: how many mutants, how many were killed."""
+    rows = ["| room | mutants run | killed | survived | not run |", "|---|---:|---:|---:|---:|"]
+    sums = {what: sum(r[what] for r in record["rooms"].values()) for what in ("mutants", "killed", "not_run")}
+    for room, r in [*record["rooms"].items(), ("all", sums)]:
+        killed, share = r["killed"], r["killed"] / r["mutants"]
+        rows.append(
+            f"| `{room}` | {r['mutants']:,} | {killed:,} ({share:.1%}) | {r['mutants'] - killed} | {r['not_run']} |"
+        )
+    return "\n".join([*rows, "", f"mutmut {record['mutmut']}, {record['date']}."])
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from harness import compare, options, save, serve
@@ -54,6 +55,17 @@ def make_onnxruntime(sizes: list[int], rows: int) -> Callable[[], np.ndarray]:
 
 def make(name: str, sizes: list[int], rows: int) -> Callable[[], np.ndarray]:
     return (make_minidistill if name == OURS else make_onnxruntime)(sizes, rows)
+
+
+def report(record: dict[str, Any]) -> str:
+    """Return a row for each network and batch: the time of either, and the ratio."""
+    rows = ["| network | rows | minidistill | ONNX Runtime | its time over ours |", "|---|---:|---:|---:|---:|"]
+    for r in record["results"]:
+        ours, theirs = (1e6 * r["seconds"][name] for name in (OURS, PEER))
+        rows.append(
+            f"| {r['network']} | {r['batch_size']:,} | {ours:,.0f} µs | {theirs:,.0f} µs | {theirs / ours:.2f} |"
+        )
+    return "\n".join(rows)
 
 
 def main() -> None:

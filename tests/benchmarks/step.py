@@ -210,6 +210,23 @@ def describe(r: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def report(record: dict[str, Any]) -> str:
+    """Return a row for each shape, ours against the products and each peer, and then a line with the ratios."""
+    names, ratios = list(record["results"][0]["seconds"]), []
+    rows = ["| step, batch 128 | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for r in record["results"]:
+        what = f"{'-'.join(map(str, r['shape']))}, {r['kind']}"
+        rows.append(f"| {what} | " + " | ".join(f"{1e3 * r['seconds'][name]:.2f} ms" for name in names) + " |")
+        ratios.append(
+            f"{r['ratio_to_products']:.2f} x its matrix products, "
+            f"{r['ratio_to_best_peer']:.2f} x as fast as the best peer ({what})"
+        )
+    versions = record["versions"]
+    where = f"{record['date']}, {versions['cpu']}, {versions['cores']} cores, NumPy {versions['numpy']}"
+    peers = ", ".join(f"{name} {versions[name]}" for name in ("torch", "jax") if name in versions)
+    return "\n".join([*rows, "", f"A training step takes {'; '.join(ratios)}. Measured {where}, {peers}."])
+
+
 def main() -> None:
     parser = options(__doc__, rounds=10, repeats=20)
     parser.add_argument("--no-peers", action="store_true", help="the products alone for comparison")

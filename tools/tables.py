@@ -1,0 +1,96 @@
+"""Write the measured tables into README.md and docs/ from docs/results/*.json; --check only tells if one is stale.
+
+A table stands between <!-- name --> and <!-- /name -->. It is what the `report` of the script that made
+docs/results/name.json returns for it; name_line is its last line. The table of the laws comes from the code.
+"""
+
+import argparse
+import importlib
+import json
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+SCRIPTS = {
+    "headline_default": "examples/01_headline",
+    "headline_full": "examples/01_headline",
+    "temperature": "examples/02_temperature",
+    "less_data": "examples/03_less_data",
+    "unseen_class": "examples/04_unseen_class",
+    "ensemble": "examples/05_ensemble",
+    "high_temperature": "examples/06_high_temperature",
+    "soft_targets": "examples/07_what_soft_targets_know",
+    "controls": "examples/08_controls",
+    "losses_compared": "examples/09_losses_compared",
+    "further": "examples/10_further",
+    "validation": "examples/validate",
+    "validation_teacher": "examples/validate",
+    "validation_more": "examples/validate",
+    "step": "tests/benchmarks/step",
+    "epoch": "tests/benchmarks/epoch",
+    "prediction": "tests/benchmarks/prediction",
+    "growth": "tests/benchmarks/growth",
+    "gradient_error": "tests/benchmarks/gradient_error",
+    "false_alarms": "tests/benchmarks/false_alarms",
+    "mutants": "tests/benchmarks/mutants",
+    "verdicts": "tests/test_libraries",
+}
+
+
+def measured(name: str) -> str:
+    """Return the table of docs/results/name.json, an example's as the text that it printed."""
+    folder, _, script = SCRIPTS[name].rpartition("/")
+    sys.path.insert(0, str(ROOT / folder))
+    record = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+    report: str = importlib.import_module(script).report(record)
+    if folder == "examples":
+        return f"```text\n{report.strip()}, commit {record['commit']}, {record['date']}\n```"
+    return report
+
+
+def laws() -> str:
+    """Return a row for each law of minidistill.testing: what it says and the mistake that it catches."""
+    from minidistill.testing.losses.laws import LAWS
+
+    rows = ["| law | it says | the likely mistake where it is broken |", "|---|---|---|"]
+    for name, law in LAWS.items():
+        says = " ".join((law.check.__doc__ or "").split())
+        rows.append(f"| {name.replace('_', ' ')} | {says} | {law.mistake} |".replace("||", "‖"))
+    return "\n".join(rows)
+
+
+def table(name: str) -> str:
+    """Return what stands between the marks of this name; KeyError if there is no such table."""
+    if name == "laws":
+        return laws()
+    stem = name.removesuffix("_line")
+    return measured(stem) if stem == name else measured(stem).splitlines()[-1]
+
+
+def rewritten(text: str) -> str:
+    """Return a page with what stands between its marks written anew."""
+    marked = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+    return marked.sub(lambda found: f"{found[1]}{table(found[2])}\n{found[3]}", text)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true", help="write nothing; exit code 1 if a table is stale")
+    arguments = parser.parse_args()
+    sys.path.insert(0, str(ROOT))  # this checkout's minidistill, whatever is installed
+    stale = []
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+        old = path.read_text(encoding="utf-8")
+        if (new := rewritten(old)) != old:
+            stale.append(path.name)
+            if not arguments.check:
+                path.write_text(new, encoding="utf-8")
+    if stale:
+        print(("stale: " if arguments.check else "written: ") + ", ".join(stale))
+        sys.exit(1 if arguments.check else 0)
+
+
+if __name__ == "__main__":
+    main()
