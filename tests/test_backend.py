@@ -344,7 +344,7 @@ def test_an_unknown_backend_in_the_environment_is_refused_with_the_name_of_the_v
 
 def test_without_cupy_the_error_says_what_to_install(unset):
     unset.setitem(sys.modules, "cupy", None)
-    with pytest.raises(md.BackendUnavailable, match=r"^backend 'cupy' needs the package CuPy.*minidistill\[cuda13x\]"):
+    with pytest.raises(md.BackendUnavailable, match=r"^backend 'cupy' needs the package CuPy.*: sh setup\.sh cuda12x"):
         md.set_backend("cupy")
 
 

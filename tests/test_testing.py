@@ -563,11 +563,12 @@ def test_a_report_passes_if_no_law_is_broken():
     assert Report("loss", "numpy", Fingerprint(KL, "sum", 0.0), VERDICTS[:1]).passed
 
 
-def test_without_hypothesis_the_kit_names_its_extra(monkeypatch):
+def test_without_hypothesis_the_kit_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "hypothesis", None)
     with pytest.raises(md.BackendUnavailable) as raised:
         importlib.reload(minidistill.testing)
-    assert str(raised.value) == "minidistill.testing needs hypothesis, which the extra 'testing' installs"
+    expected = "minidistill.testing needs the package hypothesis: pip install '.[testing]' in the checkout"
+    assert str(raised.value) == expected
 
 
 def test_a_file_may_import_its_neighbours_and_its_path_may_hold_a_colon(tmp_path, monkeypatch):

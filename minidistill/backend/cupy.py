@@ -26,7 +26,7 @@ def _import_cupy() -> Any:
     except ImportError as error:
         raise BackendUnavailable(
             f"backend 'cupy' needs the package CuPy, which cannot be imported ({error}): "
-            "pip install 'minidistill[cuda12x]' or 'minidistill[cuda13x]'"
+            "sh setup.sh cuda12x, or cuda13x, in the checkout"
         ) from None
     if not cupy.is_available():
         raise BackendUnavailable(

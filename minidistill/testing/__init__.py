@@ -5,7 +5,9 @@ from importlib.util import find_spec
 from ..checks import BackendUnavailable
 
 if find_spec("hypothesis") is None:  # before the imports that need it
-    raise BackendUnavailable("minidistill.testing needs hypothesis, which the extra 'testing' installs")
+    raise BackendUnavailable(
+        "minidistill.testing needs the package hypothesis: pip install '.[testing]' in the checkout"
+    )
 
 from .gradients import GradientCheck, WrongGradient, check_gradient, check_layer, strategies
 from .losses import Fingerprint, Report, assert_distillation_loss, check_distillation_loss
