@@ -1,4 +1,4 @@
-"""The backends at hand, for tests that hold them all to the reference, and the settings of Hypothesis."""
+"""The backends at hand, for tests that hold them all to the reference, and the settings of Hypothesis and of xdist."""
 
 import os
 from collections.abc import Callable
@@ -34,6 +34,19 @@ def _backends() -> dict[str, Callable[[], Backend]]:
 
 
 BACKENDS = _backends()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run the whole suite in two processes, where pytest-xdist is installed and -n does not say otherwise."""
+    if not config.pluginmanager.hasplugin("xdist") or "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    if config.option.numprocesses is None and config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        # The tests of a file share what it made. The longest file has few tests, and would come last if reordered.
+        config.option.numprocesses, config.option.dist, config.option.loadscopereorder = 2, "loadfile", False
+    if config.option.numprocesses:
+        # The processes inherit this. With threads of their own for each product they slow each other many times over.
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def pytest_report_header() -> list[str]:
