@@ -9,17 +9,19 @@ import argparse
 import json
 import statistics
 from dataclasses import asdict, replace
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import commit, finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import BRIGHTER, JITTERED, PLAIN, QUICK_ROWS, SOFT, TEACHER, Store, embedded_teacher, soft_targets
+from common import commit, finish, footer, mean_and_spread, parser, run, start, table
+from recipes import BRIGHTER, JITTERED, PLAIN, SOFT, TEACHER, Recipe
+from store import Store, soft_targets
 
 import minidistill as md
 from minidistill.measure import prediction_cost
 
-NAMES = {  # and the paper's number of errors: Hinton, Vinyals, Dean 2015, section 3
+NAMES = {  # with the paper's number of errors (Hinton, Vinyals, Dean 2015, section 3)
     "teacher": ("teacher", 67),
     "baseline": ("student, hard labels", 146),
     "student": ("student, soft targets", 74),
@@ -31,9 +33,17 @@ NAMES = {  # and the paper's number of errors: Hinton, Vinyals, Dean 2015, secti
 
 def main() -> None:
     options = parser(__doc__, seeds=3)
-    options.add_argument("--teachers", type=int, default=3, metavar="M", help="teachers of --full")
+    options.add_argument(
+        "--teachers", type=int, default=3, metavar="M", help="teachers of --full (default: %(default)s)"
+    )
     options.add_argument("--train-teacher", action="store_true", help="train the teacher instead of using its logits")
-    options.add_argument("--hidden", type=int, default=1600, choices=(1200, 1600), help="units in a teacher's layer")
+    options.add_argument(
+        "--teacher-units",
+        type=int,
+        default=1600,
+        choices=(1200, 1600),
+        help="units in each of a teacher's hidden layers; the paper's are 1200 (default: %(default)s)",
+    )
     options.add_argument(
         "--rate", type=float, metavar="F", help=f"factor on learning rates; 1, or {BRIGHTER} with --data"
     )
@@ -41,33 +51,33 @@ def main() -> None:
     options.add_argument("--save-logits", type=Path, metavar="FILE", help="the first teacher's, as float16 (.npy)")
     arguments = options.parse_args()
     train, test = start(arguments)
-    results, networks = experiment(arguments, train, test)
+    store = Store(arguments.runs)
+    results, networks = experiment(arguments, store, train, test)
     for name, network in networks.items():
-        results[name] |= asdict(prediction_cost(network, seconds=0.1 if arguments.quick else 0.5))
-    finish(arguments, results, report(results), draw)
+        results[name] |= asdict(prediction_cost(network, seconds=0.1 if arguments.preset == "quick" else 0.5))
+    finish(arguments, store.seconds, results, report, draw)
 
 
 def experiment(
-    arguments: argparse.Namespace, train: md.Dataset, test: md.Dataset
+    arguments: argparse.Namespace, store: Store, train: md.Dataset, test: md.Dataset
 ) -> tuple[dict[str, Any], dict[str, md.Network]]:
-    """The errors of every arm, and one network of each."""
-    kind, store, seeds = preset(arguments), Store(arguments.runs), range(arguments.seeds)
+    """Return the errors of every arm, and one network of each."""
+    kind, seeds = arguments.preset, range(arguments.seeds)
     factor = arguments.rate if arguments.rate is not None else BRIGHTER if arguments.data else 1.0
     for name, value in (("--rate", factor), ("--teachers", arguments.teachers), ("--epochs", arguments.epochs)):
         if value is not None and not value > 0:
             raise md.ArgumentError(f"{name} must be > 0, got {value}")
-    train = train.subset(slice(QUICK_ROWS)) if kind == "quick" else train
     soft, jittered = (
         replace(recipe[kind].scaled(factor), epochs=arguments.epochs or recipe[kind].epochs)
         for recipe in (SOFT, JITTERED)
     )
-    if arguments.save_logits and not (arguments.train_teacher or arguments.full):
+    if arguments.save_logits and not (arguments.train_teacher or kind == "full"):
         raise md.ArgumentError("--save-logits needs a teacher that is trained now: --train-teacher or --full")
-    live = arguments.train_teacher or arguments.full or arguments.data or arguments.hidden != 1600
-    recipe = TEACHER[kind].with_hidden(arguments.hidden).scaled(factor)
-    numbers = range(arguments.teachers if arguments.full else 1) if live else ()
+    live = arguments.train_teacher or kind == "full" or arguments.data or arguments.teacher_units != 1600
+    recipe = TEACHER[kind].with_units(arguments.teacher_units).scaled(factor)
+    numbers = range(arguments.teachers if kind == "full" else 1) if live else ()
     teachers = [store.train(recipe, train, m, f"teacher, seed {m}") for m in numbers]
-    clean = [store.transfer([t], train) for t in teachers] or [soft_targets(arguments, store, train, kind)]
+    clean = [store.transfer([t], train) for t in teachers] or [soft_targets(arguments, store, train)]
     if arguments.save_logits:
         save_logits(arguments.save_logits, clean[0], teachers[0], asdict(recipe), test, kind)
 
@@ -75,7 +85,7 @@ def experiment(
     arms["baseline"] = store.train_each(PLAIN[kind].scaled(factor), train, seeds, "hard labels")
     arms["student"] = taught(store, soft, clean, seeds, "soft targets")
     counts = {name: [md.errors(network, test) for network in arm] for name, arm in arms.items()}
-    if arguments.full:
+    if kind == "full":
         moved = [store.transfer([t], train, jitter=2) for t in teachers]
         arms["jittered"] = taught(store, jittered, moved, seeds, "soft targets, jitter")
         together = [store.transfer(teachers, train, jitter=2)]
@@ -83,31 +93,27 @@ def experiment(
         counts |= {name: [md.errors(n, test) for n in arms[name]] for name in ("jittered", "from_ensemble")}
         vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
         counts["ensemble"] = [int((vote.argmax(axis=-1) != test.labels).sum())]
-    results: dict[str, Any] = record(arguments, store.seconds)
-    results["recipes"] = {
-        "teacher": asdict(recipe) if teachers else embedded_teacher()["recipe"],
-        "baseline": asdict(PLAIN[kind].scaled(factor)),
-        "student": asdict(soft),
-        **({"jittered": asdict(jittered)} if arguments.full else {}),
-    }
+    recipes = {"teacher": asdict(recipe), "baseline": asdict(PLAIN[kind].scaled(factor)), "student": asdict(soft)}
+    if kind == "full":
+        recipes["jittered"] = asdict(jittered)
     networks = {name: arm[0] for name, arm in arms.items()}
     if not teachers:
-        counts["teacher"] = [embedded_teacher()["test_errors"]]
-        networks["teacher"] = md.Network.mlp(
-            [train.n_in, *recipe.hidden, train.classes]
-        )  # costs what a trained one does
+        embedded = json.loads((files("minidistill") / "datasets/mnist/teacher.json").read_text("utf-8"))
+        recipes["teacher"], counts["teacher"] = embedded["recipe"], [embedded["test_errors"]]
+        networks["teacher"] = recipe.network(train, 0)  # untrained, it costs what a trained one does
+    results: dict[str, Any] = {"recipes": recipes}
     results |= {name: {"errors": counts[name], "test_size": len(test)} for name in NAMES if name in counts}
     return results, networks
 
 
-def taught(store: Store, recipe: Any, transfers: list[md.TransferSet], seeds: range, title: str) -> list[md.Network]:
-    """A student for each seed, the teachers in turn."""
+def taught(store: Store, recipe: Recipe, transfers: list[md.TransferSet], seeds: range, title: str) -> list[md.Network]:
+    """Return a student for each seed, the teachers in turn."""
     M = len(transfers)
     return [store.train(recipe, transfers[s % M], s, f"{title}, seed {s}, teacher {s % M}") for s in seeds]
 
 
 def report(results: dict[str, Any]) -> str:
-    """Two tables, errors and costs, and what distillation gained."""
+    """Return two tables, errors and costs, and what distillation gained."""
     present = [name for name in NAMES if name in results]
     rows: list[list[object]] = [["test errors", "mean ± sd", "each seed", "paper"]]
     costs: list[list[object]] = [["cost of deployment", "parameters", "bytes", "one image", "images/s in batches"]]
@@ -130,7 +136,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """A dot for each seed, a line at their mean, a cross at the paper's number."""
+    """Draw a dot for each seed, a line at their mean, a cross at the paper's number."""
     present = [name for name in NAMES if name in results]
     labels = []
     for row, name in enumerate(present):
@@ -149,7 +155,7 @@ def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
 def save_logits(
     path: Path, clean: md.TransferSet, teacher: md.Network, recipe: dict[str, Any], test: md.Dataset, kind: str
 ) -> None:
-    """What the package embeds: the first teacher's logits on the training images, and where they are from."""
+    """Write what the package embeds: the first teacher's logits on the training images, and where they are from."""
     np.save(path, clean.backend.to_host(clean.unmoved).astype(np.float16))
     about = {"preset": kind, "seed": 0, "recipe": recipe, "commit": commit(),
              "test_errors": md.errors(teacher, test)}  # fmt: skip

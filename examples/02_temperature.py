@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import QUICK_ROWS, SOFT, Store, soft_targets, suited
+from common import finish, footer, mean_and_spread, parser, run, start, table
+from recipes import SOFT, suited
+from store import Store, soft_targets
 
 import minidistill as md
 
@@ -23,24 +24,23 @@ EPOCHS = {"quick": 2, "default": 5, "full": 8}
 def main() -> None:
     arguments = parser(__doc__, seeds=3).parse_args()
     train, test = start(arguments)
-    kind, store = preset(arguments), Store(arguments.runs)
-    transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
+    kind, store = arguments.preset, Store(arguments.runs)
+    transfer = soft_targets(arguments, store, train)
     seeds = [seed for _ in TEMPERATURES for seed in range(arguments.seeds)]
     every_T = tuple(T for T in TEMPERATURES for _ in range(arguments.seeds))
     errors: dict[str, dict[str, list[int]]] = {}
     for width in WIDTHS[kind]:
         recipe = replace(
-            SOFT[kind].with_hidden(width), epochs=EPOCHS[kind], learning_rate=RATE[kind], temperature=every_T
+            SOFT[kind].with_units(width), epochs=EPOCHS[kind], learning_rate=RATE[kind], temperature=every_T
         )
         students = store.train(suited(recipe, arguments), transfer, seeds, f"{len(seeds)} students of width {width}")
         counts = np.reshape(md.errors(students, test), (len(TEMPERATURES), -1))
         errors[str(width)] = {f"{T:g}": row.tolist() for T, row in zip(TEMPERATURES, counts, strict=True)}
-    results = record(arguments, store.seconds) | {"errors": errors}
-    finish(arguments, results, report(results), draw)
+    finish(arguments, store.seconds, {"errors": errors}, report, draw)
 
 
 def report(results: dict[str, Any]) -> str:
-    """A row for each width, a column for each temperature; and the best temperature of each."""
+    """Return a row for each width, a column for each temperature; and the best temperature of each."""
     rows: list[list[object]] = [["test errors, units", *(f"T = {T:g}" for T in TEMPERATURES), "best T (test)"]]
     for width, by_T in results["errors"].items():
         best = min(by_T, key=lambda T: statistics.mean(by_T[T]))
@@ -50,7 +50,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """Errors against T, a line for each width, one standard deviation over the seeds as a band."""
+    """Draw errors against T, a line for each width, one standard deviation over the seeds as a band."""
     for width, by_T in results["errors"].items():
         counts = np.array(list(by_T.values()), dtype=float)  # (temperatures, seeds)
         mean, spread = counts.mean(axis=1), counts.std(axis=1, ddof=counts.shape[1] > 1)

@@ -9,8 +9,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import PLAIN, QUICK_ROWS, SOFT, Store, soft_targets, suited
+from common import finish, footer, mean_and_spread, parser, run, start, table
+from recipes import PLAIN, SOFT, suited
+from store import Store, soft_targets
 
 import minidistill as md
 
@@ -22,8 +23,8 @@ EPOCHS = {"quick": 1, "default": 5, "full": 8}  # on all the data
 def main() -> None:
     arguments = parser(__doc__, seeds=3).parse_args()
     train, test = start(arguments)
-    kind, store = preset(arguments), Store(arguments.runs)
-    transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
+    kind, store = arguments.preset, Store(arguments.runs)
+    transfer = soft_targets(arguments, store, train)
     shares: dict[str, dict[str, Any]] = {}
     for share in SHARES:
         part = transfer.subset(slice(round(share * len(transfer))))
@@ -36,18 +37,17 @@ def main() -> None:
             row[name] = [md.errors(student, test) for student in students]
             row[f"{name}_train"] = [md.errors(student, part) for student in students]
         shares[f"{share:.0%}"] = row
-    results = record(arguments, store.seconds) | {"test_size": len(test), "shares": shares}
-    finish(arguments, results, report(results), draw)
+    finish(arguments, store.seconds, {"test_size": len(test), "shares": shares}, report, draw)
 
 
 def gaps(results: dict[str, Any], row: dict[str, Any], name: str) -> list[float]:
-    """Training less test accuracy, in percent, of each seed."""
+    """Return training less test accuracy, in percent, of each seed."""
     pairs = zip(row[name], row[f"{name}_train"], strict=True)
     return [100 * (on_test / results["test_size"] - on_train / row["images"]) for on_test, on_train in pairs]
 
 
 def report(results: dict[str, Any]) -> str:
-    """A row for each share of the data: errors and the gap of both kinds of student."""
+    """Return a row for each share of the data: errors and the gap of both kinds of student."""
     rows: list[list[object]] = [["share", "images", "hard: errors", "soft: errors", "hard: gap", "soft: gap"]]
     for share, row in results["shares"].items():
         gap = [f"{statistics.mean(gaps(results, row, name)):.2f}%" for name in ("hard", "soft")]
@@ -56,7 +56,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """Test errors against the number of images, with a bar of one standard deviation."""
+    """Draw test errors against the number of images, with a bar of one standard deviation."""
     rows = list(results["shares"].values())
     for name in ("hard", "soft"):
         spread = [np.std(row[name], ddof=len(row[name]) > 1) for row in rows]

@@ -9,8 +9,9 @@ import statistics
 from typing import Any
 
 import numpy as np
-from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import QUICK_ROWS, SOFT, Store, soft_targets, suited
+from common import finish, footer, mean_and_spread, parser, run, start, table
+from recipes import SOFT, suited
+from store import Store, soft_targets
 
 import minidistill as md
 
@@ -27,8 +28,8 @@ def main() -> None:
     )
     arguments = options.parse_args()
     train, test = start(arguments)
-    kind, store = preset(arguments), Store(arguments.runs)
-    transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
+    kind, store = arguments.preset, Store(arguments.runs)
+    transfer = soft_targets(arguments, store, train)
     if transfer.classes != 10:
         raise md.ArgumentError(f"--data must hold the ten digits, or ten other classes, got {transfer.classes}")
     labels, test_labels = (data.backend.to_host(data.labels) for data in (transfer, test))
@@ -51,12 +52,11 @@ def main() -> None:
                 cell["on_unseen"].append(int(wrong[np.isin(test_labels, unseen)].sum()))
                 cell["bias"].append(float(bias[unseen].mean()))
         found[name] = {"unseen": int(np.isin(test_labels, unseen).sum()), "by": by_way}
-    results = record(arguments, store.seconds) | {"sets": found}
-    finish(arguments, results, report(results), draw)
+    finish(arguments, store.seconds, {"sets": found}, report, draw)
 
 
 def bias_by_prior(z: np.ndarray, unseen: list[int]) -> np.ndarray:
-    """What to add to the logits z (M, N) of the unseen classes so that the mean probability of each is 1/N.
+    """Return what to add to the logits z (M, N) of the unseen classes so that the mean probability of each is 1/N.
 
     A fixed point, as in iterative scaling: log(prior / mean probability) is added until it is 0.
     """
@@ -69,14 +69,14 @@ def bias_by_prior(z: np.ndarray, unseen: list[int]) -> np.ndarray:
 
 
 def bias_by_test_labels(z: np.ndarray, labels: np.ndarray, unseen: list[int]) -> np.ndarray:
-    """The paper's way: one number for all unseen classes, the best of a grid on the test set itself."""
+    """Return the paper's bias: one number for all unseen classes, the best of a grid on the test set itself."""
     is_unseen = np.isin(np.arange(z.shape[-1]), unseen)
     grid = np.arange(0, 20.1, 0.1)
     return is_unseen * grid[int(np.argmin([((z + is_unseen * b).argmax(-1) != labels).sum() for b in grid]))]
 
 
 def report(results: dict[str, Any]) -> str:
-    """A row for each transfer set: errors on all test images, and on those of unseen classes."""
+    """Return a row for each transfer set: errors on all test images, and on those of unseen classes."""
     head = ["transfer set", "as trained", "bias by prior", "bias by test labels", "paper"]
     rows: list[list[object]] = [[*head, "unseen", "as trained", "by prior", "bias"]]
     for name, one in results["sets"].items():
@@ -90,7 +90,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """The share of unseen test images that each way gets right."""
+    """Draw the share of unseen test images that each way gets right."""
     names = list(results["sets"])
     for offset, way in enumerate(("as trained", "prior", "test labels")):
         share = [100 * (1 - statistics.mean(s["by"][way]["on_unseen"]) / s["unseen"]) for s in results["sets"].values()]

@@ -1,4 +1,4 @@
-"""An ensemble as the teacher: M = 1 to 10 networks, soft targets by the arithmetic and by the geometric mean (Eq. 8).
+"""An ensemble as the teacher: M = 1 to 10 networks, soft targets by their arithmetic and geometric mean.
 
 What the ensemble saves in errors, how much of it a single student keeps, and what the ensemble costs in use.
 """
@@ -7,8 +7,9 @@ import statistics
 from dataclasses import replace
 from typing import Any
 
-from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import MEMBER, QUICK_ROWS, SOFT, Store, suited
+from common import finish, footer, mean_and_spread, parser, run, start, table
+from recipes import MEMBER, SOFT, suited
+from store import Store
 
 import minidistill as md
 from minidistill.measure import prediction_cost
@@ -21,8 +22,7 @@ MEANS = ("arithmetic", "geometric")
 def main() -> None:
     arguments = parser(__doc__, seeds=2).parse_args()
     train, test = start(arguments)
-    kind, store, xp = preset(arguments), Store(arguments.runs), train.backend.xp
-    train = train.subset(slice(QUICK_ROWS)) if kind == "quick" else train
+    kind, store, xp = arguments.preset, Store(arguments.runs), train.backend.xp
     member = replace(suited(MEMBER, arguments), epochs=2 if kind == "quick" else MEMBER.epochs)
     recipe = replace(suited(SOFT[kind], arguments), epochs=EPOCHS[kind])
     teachers = store.train_each(member, train, range(max(MEMBERS[kind])), "ensemble")
@@ -48,12 +48,11 @@ def main() -> None:
             transfer = md.TransferSet(train.inputs, mean(how, on_train[:M]), train.labels)
             students = store.train_each(recipe, transfer, range(arguments.seeds), f"student of {M}, {how}")
             results["student"][how][str(M)] = [md.errors(student, test) for student in students]
-    results |= record(arguments, store.seconds)
-    finish(arguments, results, report(results), draw)
+    finish(arguments, store.seconds, results, report, draw)
 
 
 def report(results: dict[str, Any]) -> str:
-    """A row for each M: the ensemble's errors and the student's, by both means, and what prediction costs."""
+    """Return a row for each M: the ensemble's errors and the student's, by both means, and what prediction costs."""
     head = ["M", "ensemble, arithmetic", "geometric", "student, arithmetic", "geometric", "one image"]
     rows: list[list[object]] = [head]
     for M, by_mean in results["ensemble"].items():
@@ -65,7 +64,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """Errors against M, of the ensemble and of its student."""
+    """Draw errors against M, of the ensemble and of its student."""
     for i, how in enumerate(MEANS):
         sizes = [int(M) for M in results["ensemble"]]
         axes.plot(sizes, [e[how] for e in results["ensemble"].values()], f"C{i}--", label=f"ensemble, {how} mean")

@@ -1,5 +1,5 @@
-"""What T does to the gradient, on real logits: in the limit distillation is logit matching (Eq. 6), at a rate that a
-derived bound gives; and the soft gradient shrinks as 1/T², which is why the soft term is multiplied by T² (Eq. 7).
+"""What T does to the gradient, on real logits: in the limit distillation is logit matching (Eq. 4), at a rate that a
+derived bound gives; and the soft gradient shrinks as 1/T², so the balanced objective multiplies the soft term by T².
 
 The student is one that has seen an epoch of hard labels.
 """
@@ -8,21 +8,22 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from common import finish, footer, parser, preset, record, run, start, table
-from recipes import PLAIN, QUICK_ROWS, Store, soft_targets, suited
+from common import finish, footer, parser, run, start, table
+from recipes import PLAIN, suited
+from store import Store, soft_targets
 
 import minidistill as md
 from minidistill.losses import logit_matching_gradient
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 20.0, 50.0, 100.0, 300.0, 1000.0, 10_000.0)
-ROWS = 1000
+SEEN, ROWS = 6000, 1000  # images that the student has seen, and those of the batch
 
 
 def main() -> None:
     arguments = parser(__doc__, seeds=1).parse_args()
     train, _ = start(arguments)
-    kind, store = preset(arguments), Store(arguments.runs)
-    transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)), kind)
+    kind, store = arguments.preset, Store(arguments.runs)
+    transfer = soft_targets(arguments, store, train.subset(slice(SEEN)))
     student = store.train(replace(suited(PLAIN[kind], arguments), epochs=1), transfer, 0, "an epoch of hard labels")
     to_host = train.backend.to_host
     z = to_host(student.predict(transfer.inputs[:ROWS])).astype(np.float64)
@@ -38,13 +39,12 @@ def main() -> None:
             bound = (z_width**2 * np.exp(z_width / T) + v_width**2 * np.exp(v_width / T)) / (2 * T)
         rows.append({"T": T, "residual": residual.max(), "bound": bound.max(), "worst": (residual / bound).max(),
                      "soft": np.linalg.norm(soft), "soft_T2": T * T * np.linalg.norm(soft)})  # fmt: skip
-    results = record(arguments, store.seconds) | {"rows": rows, "hard": float(np.linalg.norm(hard))}
-    finish(arguments, results, report(results), draw)
+    finish(arguments, store.seconds, {"rows": rows, "hard": float(np.linalg.norm(hard))}, report, draw)
 
 
 def report(results: dict[str, Any]) -> str:
-    """A row for each temperature."""
-    rows: list[list[object]] = [["T", "residual of Eq. 6", "its bound", "worst ratio", "|soft|", "T² |soft|", "|hard|"]]
+    """Return a row for each temperature."""
+    rows: list[list[object]] = [["T", "residual of Eq. 4", "its bound", "worst ratio", "|soft|", "T² |soft|", "|hard|"]]
     for r in results["rows"]:
         numbers = [f"{r[name]:.3g}" for name in ("residual", "bound", "worst", "soft", "soft_T2")]
         rows.append([f"{r['T']:g}", *numbers, f"{results['hard']:.3g}"])
@@ -53,11 +53,11 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """Left: the residual below its bound, falling as 1/T. Right: the norms with and without T²."""
+    """Draw on the left the residual below its bound, falling as 1/T, and on the right the norms with and without T²."""
     axes.remove()
     left, right = figure.subplots(1, 2)
     T = [r["T"] for r in results["rows"]]
-    left.plot(T, [r["residual"] for r in results["rows"]], "o-", label="residual of Eq. 6")
+    left.plot(T, [r["residual"] for r in results["rows"]], "o-", label="residual of Eq. 4")
     left.plot(T, [min(r["bound"], 1e9) for r in results["rows"]], "k--", label="derived bound")
     right.plot(T, [r["soft"] for r in results["rows"]], "o-", label="soft gradient")
     right.plot(T, [r["soft_T2"] for r in results["rows"]], "o-", label="T² times it")

@@ -6,8 +6,8 @@ Of all training images of a digit, those on which the teacher's second choice is
 from typing import Any
 
 import numpy as np
-from common import finish, footer, parser, preset, record, run, start, table
-from recipes import QUICK_ROWS, Store, soft_targets
+from common import finish, footer, parser, run, start, table
+from store import Store, soft_targets
 
 import minidistill as md
 
@@ -18,8 +18,8 @@ PAIRS = ((2, 3), (2, 7), (4, 9), (7, 1), (5, 6), (8, 3))  # a digit, and the dig
 def main() -> None:
     arguments = parser(__doc__, seeds=1).parse_args()
     train, _ = start(arguments)
-    kind, store = preset(arguments), Store(arguments.runs)
-    transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
+    store = Store(arguments.runs)
+    transfer = soft_targets(arguments, store, train)
     to_host = train.backend.to_host
     v, labels, images = to_host(transfer.unmoved), to_host(transfer.labels), to_host(transfer.inputs)
     found = []
@@ -32,12 +32,11 @@ def main() -> None:
         found.append({"digit": digit, "like": other, "index": int(near), "p": np.round(p, 6).tolist(),
                       "image": images[near].tolist()})  # fmt: skip
     mean = [md.softmax(v[labels == d].astype(np.float64), 4.0).mean(axis=0).tolist() for d in range(transfer.classes)]
-    results = record(arguments, store.seconds) | {"found": found, "mean_p_at_4": mean}
-    finish(arguments, results, report(results), draw)
+    finish(arguments, store.seconds, {"found": found, "mean_p_at_4": mean}, report, draw)
 
 
 def report(results: dict[str, Any]) -> str:
-    """p of the digit and of the one that it looks like, at every temperature; and what digits look like on average."""
+    """Return p of each digit and of its likeness at every temperature, and what digits look like on average."""
     head = [f"p at T = {T:g}" for T in TEMPERATURES]
     rows: list[list[object]] = [["training image", "digit", "like", *head]]
     for one in results["found"]:
@@ -49,7 +48,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """A row for each image: the digit, and its soft targets at each temperature."""
+    """Draw a row for each image: the digit, and its soft targets at each temperature."""
     axes.remove()
     grid = figure.subplots(len(PAIRS), 1 + len(TEMPERATURES), width_ratios=[0.6, 1, 1, 1])
     for line, one in zip(grid, results["found"], strict=True):

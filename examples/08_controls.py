@@ -10,8 +10,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import PLAIN, QUICK_ROWS, SOFT, Recipe, Store, soft_targets, suited
+from common import finish, footer, mean_and_spread, parser, run, start, table
+from recipes import PLAIN, SOFT, Recipe, suited
+from store import Store, soft_targets
 
 import minidistill as md
 
@@ -21,8 +22,8 @@ EPOCHS = {"quick": 1, "default": 8, "full": 8}
 def main() -> None:
     arguments = parser(__doc__, seeds=3).parse_args()
     train, test = start(arguments)
-    kind, store = preset(arguments), Store(arguments.runs)
-    transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
+    kind, store = arguments.preset, Store(arguments.runs)
+    transfer = soft_targets(arguments, store, train)
     hard, soft = (replace(suited(recipe[kind], arguments), epochs=EPOCHS[kind]) for recipe in (PLAIN, SOFT))
     to_host = train.backend.to_host
     v, y, T = to_host(transfer.unmoved).astype(np.float64), to_host(transfer.labels), float(soft.temperature)
@@ -40,12 +41,11 @@ def main() -> None:
         data = md.TransferSet(transfer.inputs, logits.astype(np.float32), transfer.labels)
         students = store.train_each(recipe, data, range(arguments.seeds), name)
         errors[name] = [md.errors(student, test) for student in students]
-    results = record(arguments, store.seconds) | {"errors": errors}
-    finish(arguments, results, report(results), draw)
+    finish(arguments, store.seconds, {"errors": errors}, report, draw)
 
 
 def shuffled(y: np.ndarray, within_classes: bool) -> np.ndarray:
-    """An order of the rows in which each gets another's, of its own class or of any."""
+    """Return an order of the rows in which each gets another's, of its own class or of any."""
     rng = np.random.default_rng(0)
     if not within_classes:
         return rng.permutation(len(y))
@@ -57,7 +57,7 @@ def shuffled(y: np.ndarray, within_classes: bool) -> np.ndarray:
 
 
 def smoothed(v: np.ndarray, y: np.ndarray, T: float) -> np.ndarray:
-    """Logits of p = 1 - ε on the label and ε/(N-1) elsewhere, with the teacher's mean entropy at T."""
+    """Return logits of p = 1 - ε on the label and ε/(N-1) elsewhere, with the teacher's mean entropy at T."""
     p = md.softmax(v, T)
     wanted, N = float(-(p * np.log(p)).sum(axis=-1).mean()), v.shape[-1]
     low, high = 1e-12, 1 - 1 / N
@@ -69,14 +69,14 @@ def smoothed(v: np.ndarray, y: np.ndarray, T: float) -> np.ndarray:
 
 
 def class_means(v: np.ndarray, y: np.ndarray, T: float) -> np.ndarray:
-    """Every image gets the mean probabilities of its class."""
+    """Return for every image the logits of its class's mean probabilities at T."""
     p = md.softmax(v, T)
     means = np.stack([p[y == label].mean(axis=0) for label in range(v.shape[-1])])
     return T * np.log(means[y])
 
 
 def matched_rate(v: np.ndarray, y: np.ndarray, T: float, rate: float) -> float:
-    """The rate at which hard labels take steps as long as the soft loss does, at the start, where z = 0."""
+    """Return the rate at which hard labels take steps as long as the soft loss does, at the start, where z = 0."""
     z = np.zeros_like(v)
     _, soft = md.distillation(z, v, y, T, 1.0)
     _, hard = md.cross_entropy(z, y)
@@ -84,7 +84,7 @@ def matched_rate(v: np.ndarray, y: np.ndarray, T: float, rate: float) -> float:
 
 
 def report(results: dict[str, Any]) -> str:
-    """A row for each control: errors, and the share of the teacher's gain over hard labels that it explains."""
+    """Return a row for each control: errors, and the share of the teacher's gain over hard labels that it explains."""
     mean = {name: statistics.mean(errors) for name, errors in results["errors"].items()}
     gain = mean["hard labels"] - mean["the teacher"]
     rows: list[list[object]] = [["targets", "test errors", "each seed", "share of the gain"]]
@@ -95,7 +95,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """A dot for each seed, a bar for the mean."""
+    """Draw a dot for each seed, a bar for the mean."""
     names = list(results["errors"])
     for row, errors in enumerate(results["errors"].values()):
         axes.barh(row, statistics.mean(errors), color="C0", alpha=0.4)

@@ -9,8 +9,9 @@ import sys
 from dataclasses import replace
 from typing import Any
 
-from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import LOSSES, QUICK_ROWS, SOFT, Store, soft_targets, suited
+from common import finish, footer, mean_and_spread, parser, run, start, table
+from recipes import LOSSES, SOFT, suited
+from store import Store, soft_targets
 
 import minidistill as md
 
@@ -23,8 +24,8 @@ def main() -> None:
     options.add_argument("--losses", nargs="+", choices=list(LOSSES), default=list(LOSSES), help="some of the losses")
     arguments = options.parse_args()
     train, test = start(arguments)
-    kind, store = preset(arguments), Store(arguments.runs)
-    transfer = soft_targets(arguments, store, train.subset(slice(QUICK_ROWS)) if kind == "quick" else train, kind)
+    kind, store = arguments.preset, Store(arguments.runs)
+    transfer = soft_targets(arguments, store, train)
     found: dict[str, dict[str, Any]] = {}
     for name in arguments.losses:
         loss, rate = LOSSES[name]
@@ -35,12 +36,11 @@ def main() -> None:
             print(f"{name}: {error}", file=sys.stderr)
             students = []
         found[name] = {"learning_rate": recipe.learning_rate, "errors": [md.errors(s, test) for s in students]}
-    results = record(arguments, store.seconds) | {"losses": found}
-    finish(arguments, results, report(results), draw)
+    finish(arguments, store.seconds, {"losses": found}, report, draw)
 
 
 def report(results: dict[str, Any]) -> str:
-    """A row for each loss."""
+    """Return a row for each loss."""
     rows: list[list[object]] = [["loss", "learning rate", "test errors", "each seed"]]
     for name, one in results["losses"].items():
         errors = one["errors"]
@@ -50,7 +50,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """A dot for each seed, a bar for the mean."""
+    """Draw a dot for each seed, a bar for the mean."""
     for row, one in enumerate(results["losses"].values()):
         axes.barh(row, statistics.mean(one["errors"] or [0]), color="C0", alpha=0.4)
         axes.plot(one["errors"], [row] * len(one["errors"]), "k.")

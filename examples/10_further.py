@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from common import finish, footer, mean_and_spread, parser, preset, record, run, start, table
-from recipes import JITTERED, LOSSES, QUICK_ROWS, TEACHER, Store, suited
+from common import finish, footer, mean_and_spread, parser, run, start, table
+from recipes import JITTERED, LOSSES, TEACHER, suited
+from store import Store
 
 import minidistill as md
 
@@ -19,39 +20,36 @@ MATCHING, MATCHING_RATE = LOSSES["logit matching"]
 def main() -> None:
     arguments = parser(__doc__, seeds=2).parse_args()
     train, test = start(arguments)
-    kind, store = preset(arguments), Store(arguments.runs)
-    train = train.subset(slice(QUICK_ROWS)) if kind == "quick" else train
+    kind, store = arguments.preset, Store(arguments.runs)
     soft = JITTERED[kind]
     if kind == "quick":  # a teacher's logits on every move of every image take longer than the rest
         soft = replace(soft, jitter=0, epochs=1)
     soft, matching = (suited(recipe, arguments) for recipe in (soft, replace(soft, learning_rate=MATCHING_RATE)))
     teacher = suited(TEACHER[kind], arguments)
     if kind == "quick":
-        teacher = replace(teacher.with_hidden(400), epochs=2)
+        teacher = replace(teacher.with_units(400), epochs=2)
     teachers = [store.train(teacher, train, m, f"teacher, seed {m}") for m in range(TEACHERS[kind])]
     transfer = store.transfer(teachers, train, soft.jitter)
     rows: list[dict[str, Any]] = []
     for epochs in (soft.epochs, LONGER * soft.epochs):
-        for name, recipe, loss, title in (
-            (f"soft targets, T = {soft.temperature:g}", soft, None, "ensemble, jitter, seed {0}, teacher 0"),
-            ("logit matching", matching, MATCHING, "ensemble, jitter, logit matching, seed {0}"),
-        ):
-            errors = []
+        taught = (f"soft targets, T = {soft.temperature:g}", soft, None), ("logit matching", matching, MATCHING)
+        for name, recipe, loss in taught:
+            recipe, errors = replace(recipe, epochs=epochs), []
             for seed in range(arguments.seeds):
-                student = store.train(replace(recipe, epochs=epochs), transfer, seed, title.format(seed), loss)
+                student = store.train(recipe, transfer, seed, f"{name}, {epochs} epochs, seed {seed}", loss)
                 errors.append(md.errors(student, test))
             rows.append({"loss": name, "epochs": epochs, "learning_rate": recipe.learning_rate, "errors": errors})
     vote = md.geometric_mean(test.backend.xp.stack([network.predict(test.inputs) for network in teachers]))
-    results = record(arguments, store.seconds) | {
+    results = {
         "students": rows,
         "teachers": [md.errors(network, test) for network in teachers],
         "ensemble": int((vote.argmax(axis=-1) != test.labels).sum()),
     }
-    finish(arguments, results, report(results), draw)
+    finish(arguments, store.seconds, results, report, draw)
 
 
 def report(results: dict[str, Any]) -> str:
-    """A row for each loss and length."""
+    """Return a row for each loss and length."""
     rows: list[list[object]] = [["student of the ensemble, jitter", "epochs", "test errors", "each seed"]]
     for one in results["students"]:
         errors = one["errors"]
@@ -61,7 +59,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """Errors against epochs, a line for each loss, a dot for each seed; the ensemble as a dashed line."""
+    """Draw errors against epochs, a line for each loss, a dot for each seed; the ensemble as a dashed line."""
     for i, name in enumerate(dict.fromkeys(one["loss"] for one in results["students"])):
         rows = [one for one in results["students"] if one["loss"] == name]
         axes.plot([one["epochs"] for one in rows], [np.mean(one["errors"]) for one in rows], f"C{i}-", label=name)

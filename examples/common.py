@@ -1,4 +1,4 @@
-"""What every example has in common: its options, its exit codes, its table, its JSON and its figure's file."""
+"""What every example has in common: its options, its exit codes, its table, its JSON and its figure."""
 
 import argparse
 import json
@@ -15,23 +15,34 @@ import numpy as np
 
 import minidistill as md
 
+QUICK_ROWS = 6_000  # training images of the quick preset
+
 
 def parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
-    """--backend, --seeds, --quick, --full, --runs, --data, --json and --figure."""
-    options = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter, allow_abbrev=False
-    )
+    """Return the options of every example, where `seeds` is the default of --seeds."""
+    options = argparse.ArgumentParser(description=description, allow_abbrev=False)
+    options.set_defaults(preset="default")
     options.add_argument("--backend", choices=("numpy", "cupy"), help="arrays; else $MINIDISTILL_BACKEND or numpy")
-    options.add_argument("--seeds", type=int, default=seeds, metavar="R", help="students, which differ in their seed")
+    options.add_argument(
+        "--seeds",
+        type=int,
+        default=seeds,
+        metavar="R",
+        help="students, which differ in their seed (default: %(default)s)",
+    )
     length = options.add_mutually_exclusive_group()
-    length.add_argument("--quick", action="store_true", help="a look in seconds; its numbers mean little")
-    length.add_argument("--full", action="store_true", help="train far longer, towards the quality of the paper")
+    for preset, meaning in (
+        ("quick", "a look in seconds; its numbers mean little"),
+        ("full", "train far longer, towards the quality of the paper"),
+    ):
+        length.add_argument(f"--{preset}", dest="preset", action="store_const", const=preset, help=meaning)
     options.add_argument(
         "--runs",
         type=Path,
         default=Path("runs"),
         metavar="DIR",
-        help="finished trainings are kept and found there; use another after changing the code",
+        help="keep finished trainings there (default: %(default)s); one is found again by its recipe, seeds, data, "
+        "backend and versions, and by what the same recipe and loss make of a tiny training",
     )
     options.add_argument("--data", type=Path, metavar="DIR", help="folder with four IDX files instead of MNIST")
     options.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
@@ -39,8 +50,12 @@ def parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
     return options
 
 
-def start(arguments: argparse.Namespace) -> tuple[md.Dataset, md.Dataset]:
-    """Check what would otherwise fail after minutes of work, switch the backend, and load the data."""
+def start(arguments: argparse.Namespace, quick_rows: int | None = QUICK_ROWS) -> tuple[md.Dataset, md.Dataset]:
+    """Check the options, switch the backend and return the preset's training set and the test set.
+
+    quick_rows: how many training images --quick uses; None for all. What would otherwise fail after minutes of work
+    fails here. Raises md.ArgumentError for an option, md.DataError for the data.
+    """
     if not 1 <= arguments.seeds <= 1000:
         raise md.ArgumentError(f"--seeds must be >= 1 and <= 1000, got {arguments.seeds}")
     for option in ("json", "figure"):
@@ -63,11 +78,12 @@ def start(arguments: argparse.Namespace) -> tuple[md.Dataset, md.Dataset]:
         ) from None
     if arguments.backend:
         md.set_backend(arguments.backend)
-    return md.load_images(arguments.data) if arguments.data else md.mnist()
+    train, test = md.load_images(arguments.data) if arguments.data else md.mnist()
+    return train.subset(slice(quick_rows)) if arguments.preset == "quick" else train, test
 
 
 def pyplot() -> Any:
-    """matplotlib.pyplot, drawing to files only."""
+    """Return matplotlib.pyplot, set to draw to files only. Raises md.ArgumentError without matplotlib."""
     try:
         import matplotlib
     except ImportError:
@@ -78,15 +94,11 @@ def pyplot() -> Any:
     return plt
 
 
-def preset(arguments: argparse.Namespace) -> str:
-    return "quick" if arguments.quick else "full" if arguments.full else "default"
-
-
 def record(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
-    """What results are worth little without. seconds: of all trainings, those found in --runs among them."""
+    """Return what results are worth little without. seconds: the time of all trainings, also of those found again."""
     backend = md.get_backend()
     return {
-        "preset": preset(arguments),
+        "preset": arguments.preset,
         "seeds": arguments.seeds,
         "data": str(arguments.data) if arguments.data else "MNIST",
         "backend": backend.name,
@@ -99,7 +111,7 @@ def record(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
 
 
 def commit() -> str | None:
-    """The commit of this checkout, "+" behind it if files were changed since; None outside of one."""
+    """Return the commit of this checkout, with "+" behind it if files were changed since; None outside of one."""
     here = Path(__file__).parent
     try:
         command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
@@ -109,16 +121,25 @@ def commit() -> str | None:
 
 
 def footer(results: dict[str, Any]) -> str:
-    """The last line of every report."""
+    """Return the last line of every report."""
     where = f"{results['backend']} on {results['device']}"
     seeds = f"{results['seeds']} seed{'s' if results['seeds'] > 1 else ''}"
     return f"preset {results['preset']}, {seeds}, {where}, trainings of {results['seconds']:.0f} s"
 
 
-def finish(arguments: argparse.Namespace, results: dict[str, Any], report: str, draw: Callable[..., None]) -> None:
-    """Print the report, and write what was asked for."""
-    print(report)
-    save(arguments.json, results)
+def finish(
+    arguments: argparse.Namespace,
+    seconds: float,
+    results: dict[str, Any],
+    report: Callable[[dict[str, Any]], str],
+    draw: Callable[..., None],
+) -> None:
+    """Print the report of the results and their record, and write the JSON and the figure that were asked for."""
+    results = record(arguments, seconds) | results
+    print(report(results))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        print(f"results written to {arguments.json}", file=sys.stderr)
     if arguments.figure:
         figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
         draw(results, figure, axes)
@@ -138,14 +159,14 @@ def run(main: Callable[[], None]) -> None:
 
 
 def mean_and_spread(values: Sequence[float]) -> str:
-    """Mean and sample standard deviation, "120.3 ± 4.2"; the number alone if there is only one."""
+    """Return mean and sample standard deviation, "120.3 ± 4.2"; the number alone if there is only one."""
     if len(values) == 1:
         return f"{values[0]:g}"
     return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
 
 
 def table(rows: Sequence[Sequence[object]]) -> str:
-    """Rows of cells as aligned text: the first column to the left, the others to the right, a rule below the head."""
+    """Return rows of cells as aligned text: the first column to the left, others to the right, the head ruled off."""
     cells = [[str(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = [
@@ -153,10 +174,3 @@ def table(rows: Sequence[Sequence[object]]) -> str:
         for row in cells
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def save(path: Path | None, results: dict[str, Any]) -> None:
-    """The results as JSON, if a path was asked for."""
-    if path is not None:
-        path.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
-        print(f"results written to {path}", file=sys.stderr)

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from common import finish, footer, parser, record, run, start, table
-from recipes import LOSSES, PLAIN, SOFT, TEACHER, Loss, Recipe, Store
+from common import finish, footer, parser, run, start, table
+from recipes import LOSSES, PLAIN, SOFT, TEACHER, Loss, Recipe
+from store import Store
 
 import minidistill as md
 
@@ -17,7 +18,7 @@ SHORT, HARD, TAUGHT = TEACHER["default"], PLAIN["default"], SOFT["default"]
 TEACHERS = ((0, 0.2, 0.3), (0.1, 0.2, 0.3), (0.1, 0.25, 0.3), (0, 0.2, 0.4))  # dropout of inputs and units, and rate
 LONGER = ((0, 0.2), (0, 0.35), (0.1, 0.35), (0.1, 0.5))
 FEW = 1_500  # images: 3%, for as long as in 03_less_data.py
-SWEEPS: dict[str, list[Recipe]] = {  # what stands in a recipe beside these is the same throughout a sweep
+SWEEPS: dict[str, list[Recipe]] = {  # the rest of a recipe is the same throughout a sweep
     "short": [replace(SHORT, input_dropout=i, dropout=d, learning_rate=r) for i, d, r in TEACHERS],
     "teacher": [replace(SHORT, input_dropout=i, dropout=d, epochs=40) for i, d in LONGER],
     "longer": [replace(TEACHER["full"], dropout=d) for d in (0.25, 0.4)],
@@ -43,11 +44,14 @@ def main() -> None:
     options = parser(__doc__, seeds=1)
     options.add_argument("--only", choices=list(DIFFER), nargs="+", default=list(DIFFER), help="some of the sweeps")
     arguments = options.parse_args()
-    train, _ = start(arguments)
+    train, _ = start(arguments, quick_rows=None)  # it makes its own parts
     store = Store(arguments.runs)
     if len(train) != 60_000:
         raise md.ArgumentError(f"--data must hold 60,000 training images, got {len(train):,}")
-    part, held_out = train.subset(slice(5_000 if arguments.quick else 50_000)), train.subset(slice(50_000, None))
+    part, held_out = (
+        train.subset(slice(5_000 if arguments.preset == "quick" else 50_000)),
+        train.subset(slice(50_000, None)),
+    )
     found: list[dict[str, Any]] = []
     for name in arguments.only:
         taught_by = {"soft": SWEEPS["longer"]} | dict.fromkeys(("momentum", "few", "losses"), SWEEPS["longer"][:1])
@@ -67,12 +71,11 @@ def main() -> None:
                         errors.append("diverged")
                 about = {"of": variant, "sweep": name, "teacher": teacher and asdict(teacher), "recipe": asdict(recipe)}
                 found.append(about | {"errors": errors})
-    results = record(arguments, store.seconds) | {"sweeps": found}
-    finish(arguments, results, report(results), draw)
+    finish(arguments, store.seconds, {"sweeps": found}, report, draw)
 
 
 def variants(name: str) -> Iterator[tuple[str, Recipe, Loss | None]]:
-    """What a sweep trains: a name, a recipe and a loss, None for Eq. 7."""
+    """Return what a sweep trains: a name, a recipe and a loss, None for the balanced objective."""
     if name != "losses":
         yield from ((name, recipe, None) for recipe in SWEEPS[name])
         return
@@ -81,17 +84,17 @@ def variants(name: str) -> Iterator[tuple[str, Recipe, Loss | None]]:
 
 
 def shortened(arguments: argparse.Namespace, recipe: Recipe) -> Recipe:
-    return replace(recipe, epochs=1) if arguments.quick else recipe
+    return replace(recipe, epochs=1) if arguments.preset == "quick" else recipe
 
 
 def described(one: dict[str, Any]) -> str:
-    """What the recipes of its sweep differ in."""
+    """Return what the recipes of its sweep differ in."""
     words = [f"{name.replace('_', ' ')} {one['recipe'][name]:g}" for name in DIFFER[one["sweep"]]]
     return ", ".join(words + ([f"teacher's dropout {one['teacher']['dropout']:g}"] if one["teacher"] else []))
 
 
 def report(results: dict[str, Any]) -> str:
-    """A row for each recipe."""
+    """Return a row for each recipe."""
     rows: list[list[object]] = [["of", "variant", "epochs", "validation errors"]]
     for one in results["sweeps"]:
         of = f"{one['of']}, {FEW:,} images" if one["of"] == "few" else one["of"]
@@ -100,7 +103,7 @@ def report(results: dict[str, Any]) -> str:
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """A dot for each training that came to its end."""
+    """Draw a dot for each training that came to its end."""
     for row, one in enumerate(results["sweeps"]):
         errors = [count for count in one["errors"] if count != "diverged"]
         axes.plot(errors, [row] * len(errors), "o")

@@ -15,7 +15,7 @@ import minidistill as md
 
 ROOT = Path(__file__).parents[1]
 HEADLINE = "examples/01_headline.py"
-SCRIPTS = sorted(path.name for path in (ROOT / "examples").glob("[01][0-9]_*.py") if path.name != "01_headline.py")
+SCRIPTS = sorted(path.name for path in (ROOT / "examples").glob("*_*.py") if path.name >= "02")
 
 
 def call(*command: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -82,41 +82,117 @@ def load(script: str) -> Any:
     return module
 
 
-def small_training() -> tuple[Any, md.Dataset]:
-    recipes = load("recipes.py")
+def small_training() -> tuple[Any, Any, md.Dataset]:
+    """Return the store's module, a recipe with all that is random, and a data set."""
+    store = load("store.py")
     rng = np.random.default_rng(0)
     data = md.Dataset(rng.integers(0, 256, (40, 4, 4), dtype=np.uint8), rng.integers(0, 3, 40))
-    return recipes, data
+    return store, store.Recipe((5,), 2, 0.1, dropout=0.2, jitter=1), data
 
 
 def test_a_finished_training_is_found_again_and_anything_that_determines_it_tells_it_apart(tmp_path: Path) -> None:
-    recipes, data = small_training()
-    recipe = recipes.Recipe((5,), 2, 0.1)
-    store = recipes.Store(tmp_path)
+    module, recipe, data = small_training()
+    store = module.Store(tmp_path)
     first = store.train(recipe, data, 0, "a")
     seconds, files = store.seconds, set(tmp_path.iterdir())
-    again = recipes.Store(tmp_path)
-    np.testing.assert_array_equal(again.train(recipe, data, 0, "a").parameters, first.parameters)
-    assert (again.seconds, set(tmp_path.iterdir())) == (seconds, files)
+    for title in ("a", "b"):
+        again = module.Store(tmp_path)
+        np.testing.assert_array_equal(again.train(recipe, data, 0, title).parameters, first.parameters)
+        assert (again.seconds, set(tmp_path.iterdir())) == (seconds, files)
     others = [
         (recipe, data, 1), (recipe.scaled(2), data, 0), (recipe, data.subset(slice(39)), 0), (recipe, data, [0]),
-        (recipe, md.TransferSet.from_teacher(first, data), 0),
+        (recipe, md.TransferSet.from_teacher(first, data), 0), (recipe.with_units(6), data, 0),
     ]  # fmt: skip
     for number, (another, rows, seeds) in enumerate(others, start=2):
         store.train(another, rows, seeds, "a")
         assert len(list(tmp_path.iterdir())) == number
 
 
+def test_a_changed_loss_trains_anew_under_its_old_title_and_one_written_differently_is_found(tmp_path: Path) -> None:
+    module, recipe, data = small_training()
+    transfer = md.TransferSet.from_teacher(recipe.network(data, 1), data, recipe.jitter)
+
+    def kept(loss: Any) -> int:
+        module.Store(tmp_path).train(recipe, transfer, 0, "a", loss)
+        return len(list(tmp_path.iterdir()))
+
+    def written_differently(z: Any, v: Any, y: Any) -> Any:
+        value, dz = md.soft_cross_entropy(z, v, 2.0)
+        return 3 * value, 3 * dz * 0.1 * 10
+
+    assert kept(lambda z, v, y: [3 * part for part in md.kl_divergence(z, v, 2.0)]) == 1
+    assert kept(written_differently) == 1
+    assert kept(lambda z, v, y: md.kl_divergence(z, v, 2.0)) == 2
+    assert kept(lambda z, v, y: md.kl_divergence(z, v, 2.001)) == 3
+    assert kept(lambda z, v, y: md.kl_divergence(z.clip(-10, 10), v, 2.0)) == 4
+    assert kept(lambda z, v, y: md.kl_divergence(z, v.clip(-10, 10), 2.0)) == 5
+    assert kept(lambda z, v, y: md.cross_entropy(z, y)) == 6
+
+
+@pytest.mark.parametrize(
+    ("where", "name", "changed"),
+    [
+        (md, "SGD", lambda rate, momentum, max_norm, SGD=md.SGD: SGD(rate, momentum / 2, max_norm=max_norm)),
+        (md, "linear", lambda rate, warmup: md.constant(rate)),
+        (md.random, "uniform", lambda *args, uniform=md.random.uniform: uniform(*args) / 2),  # the first weights
+        *((md.random, name, 9) for name in ("DROPOUT", "SHUFFLE", "JITTER")),
+    ],
+)
+def test_a_changed_library_trains_anew(
+    where: Any, name: str, changed: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, recipe, data = small_training()
+    module.Store(tmp_path).train(recipe, data, 0, "a")
+    monkeypatch.setattr(where, name, changed)
+    module.Store(tmp_path).train(recipe, data, 0, "a")
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_teachers_logits_are_found_again_until_the_teachers_the_data_or_the_library_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, recipe, data = small_training()
+    teachers = [recipe.network(data, seed) for seed in (1, 2)]
+
+    def kept(*arguments: Any) -> int:
+        module.Store(tmp_path).transfer(*arguments)
+        return len(list(tmp_path.iterdir()))
+
+    assert kept(teachers, data, 1) == kept(teachers, data, 1) == 1
+    for number, changed in enumerate(
+        [(teachers, data), (teachers[:1], data, 1), (teachers, data.subset(slice(39)), 1)], 2
+    ):
+        assert kept(*changed) == number
+    monkeypatch.setattr(md, "geometric_mean", lambda logits: logits[0])
+    assert kept(teachers, data, 1) == 5
+
+
+def test_replicas_at_two_temperatures_are_found_again(tmp_path: Path) -> None:
+    module, recipe, data = small_training()
+    transfer = md.TransferSet.from_teacher(recipe.network(data, 1), data)
+    warm = module.Recipe((5, 5), 2, 0.1, temperature=(1.0, 4.0), alpha=1.0)
+    first, again = (module.Store(tmp_path).train(warm, transfer, [3, 3], "a") for _ in range(2))
+    np.testing.assert_array_equal(first.parameters, again.parameters)
+    assert (first.replicas, len(list(tmp_path.iterdir()))) == (2, 1)
+
+
+def test_a_training_that_diverges_says_so_and_is_not_kept(tmp_path: Path) -> None:
+    module, recipe, data = small_training()
+    with pytest.raises(md.Diverged):
+        module.Store(tmp_path).train(recipe.scaled(1e6), data, 0, "a")
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x93NUMPY"])
 def test_a_kept_file_that_is_broken_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
-    recipes, data = small_training()
-    network = recipes.Store(tmp_path).train(recipes.Recipe((5,), 2, 0.1), data, 0, "a")
-    recipes.Store(tmp_path).transfer([network], data)
+    module, recipe, data = small_training()
+    network = module.Store(tmp_path).train(recipe, data, 0, "a")
+    module.Store(tmp_path).transfer([network], data)
     for path in tmp_path.iterdir():
         path.write_bytes(content)
     for again in (
-        lambda: recipes.Store(tmp_path).train(recipes.Recipe((5,), 2, 0.1), data, 0, "a"),
-        lambda: recipes.Store(tmp_path).transfer([network], data),
+        lambda: module.Store(tmp_path).train(recipe, data, 0, "a"),
+        lambda: module.Store(tmp_path).transfer([network], data),
     ):
         with pytest.raises(md.DataError, match=r"must hold a finished training, got .*: delete it to train again"):
             again()
@@ -125,20 +201,21 @@ def test_a_kept_file_that_is_broken_is_named_with_the_remedy(tmp_path: Path, con
 def test_a_script_that_was_cut_off_goes_on_with_what_is_missing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipes, data = small_training()
+    module, recipe, data = small_training()
     fit, calls = md.fit, []
 
     def cut_off_at_the_third(*args: Any, **options: Any) -> Any:
-        calls.append(1)
+        calls.extend([1] * options.get("progress", True))  # not for a trial, which is silent
         if len(calls) == 3:
             raise KeyboardInterrupt
         return fit(*args, **options)
 
     monkeypatch.setattr(md, "fit", cut_off_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        recipes.Store(tmp_path).train_each(recipes.Recipe((5,), 2, 0.1), data, range(4), "a")
-    networks = recipes.Store(tmp_path).train_each(recipes.Recipe((5,), 2, 0.1), data, range(4), "a")
-    assert len(calls) == 3 + 2
+        module.Store(tmp_path).train_each(recipe, data, range(4), "a")
+    calls.append(0)
+    networks = module.Store(tmp_path).train_each(recipe, data, range(4), "a")
+    assert len(calls) == 3 + 1 + 2
     assert len({n.parameters.tobytes() for n in networks}) == len(list(tmp_path.iterdir())) == 4
 
 
@@ -184,7 +261,7 @@ def test_the_controls_share_with_the_teacher_what_they_say_and_nothing_else() ->
         (["--teachers", "0"], "--teachers must be > 0, got 0"),
         (["--runs", "pyproject.toml"], "--runs must be a folder that can be made, got 'pyproject.toml'"),
         (["--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
-        (["--hidden", "7"], "argument --hidden: invalid choice: "),
+        (["--teacher-units", "7"], "argument --teacher-units: invalid choice: "),
         (["--backend", "torch"], "argument --backend: invalid choice: 'torch'"),
         (
             ["--json", "/nowhere/results.json"],
@@ -224,6 +301,6 @@ def test_help_says_what_each_option_does() -> None:
         "--figure",
         "--runs",
         "--train-teacher",
-        "--hidden",
+        "--teacher-units",
     ):
         assert option in done.stdout
