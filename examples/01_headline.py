@@ -33,20 +33,12 @@ NAMES = {  # with the paper's number of errors (Hinton, Vinyals, Dean 2015, sect
 
 def main() -> None:
     options = parser(__doc__, seeds=3)
-    options.add_argument(
-        "--teachers", type=int, default=3, metavar="M", help="teachers of --full (default: %(default)s)"
-    )
+    options.add_argument("--teachers", type=int, default=3, metavar="M", help="teachers of --full (default: 3)")
     options.add_argument("--train-teacher", action="store_true", help="train the teacher instead of using its logits")
     options.add_argument(
-        "--teacher-units",
-        type=int,
-        default=1600,
-        choices=(1200, 1600),
-        help="units in each of a teacher's hidden layers; the paper's are 1200 (default: %(default)s)",
+        "--teacher-units", type=int, default=1600, choices=(1200, 1600), help="in a hidden layer (default: 1600)"
     )
-    options.add_argument(
-        "--rate", type=float, metavar="F", help=f"factor on learning rates; 1, or {BRIGHTER} with --data"
-    )
+    options.add_argument("--rate", type=float, metavar="F", help=f"times every rate; 1, or {BRIGHTER} with --data")
     options.add_argument("--epochs", type=int, metavar="E", help="of a student on soft targets; else the preset's")
     options.add_argument("--save-logits", type=Path, metavar="FILE", help="the first teacher's, as float16 (.npy)")
     arguments = options.parse_args()

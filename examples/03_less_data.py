@@ -16,7 +16,7 @@ from store import Store, soft_targets
 import minidistill as md
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
-CAUTION = 0.6  # with a tenth of the steps the warm-up is short, and the recipe's rate diverges (validation images)
+CAUTION = 0.6  # times the soft rate, which diverges where few steps leave a short warm-up (on validation images)
 EPOCHS = {"quick": 1, "default": 5, "full": 8}  # on all the data
 
 
@@ -31,9 +31,8 @@ def main() -> None:
         row: dict[str, Any] = {"images": len(part)}
         for name, recipe in (("hard", PLAIN[kind]), ("soft", SOFT[kind].scaled(CAUTION))):
             recipe = replace(suited(recipe, arguments), epochs=round(EPOCHS[kind] / share**0.5))
-            students = store.train_each(
-                recipe, part, range(arguments.seeds), f"{name} targets, {share:.0%} of the data"
-            )
+            title = f"{name} targets, {share:.0%} of the data"
+            students = store.train_each(recipe, part, range(arguments.seeds), title)
             row[name] = [md.errors(student, test) for student in students]
             row[f"{name}_train"] = [md.errors(student, part) for student in students]
         shares[f"{share:.0%}"] = row

@@ -16,16 +16,14 @@ from store import Store, soft_targets
 import minidistill as md
 
 PAPER = {"no 3": "206 → 109", "7 and 8 alone": "4730 → 1320"}
-CAUTION = 0.6  # on the learning rate, as in 03_less_data.py
+CAUTION = 0.6  # times the learning rate, as in 03_less_data.py
 SETS = {"no 3": [d for d in range(10) if d != 3], "7 and 8 alone": [7, 8]}
 
 
 def main() -> None:
     options = parser(__doc__, seeds=3)
     others = [d for d in range(10) if d != 3]
-    options.add_argument(
-        "--digits", type=int, nargs="*", choices=others, help="left out in turn; all, or with --quick none"
-    )
+    options.add_argument("--digits", type=int, nargs="*", choices=others, help="left out in turn; all, --quick: none")
     arguments = options.parse_args()
     train, test = start(arguments)
     kind, store = arguments.preset, Store(arguments.runs)

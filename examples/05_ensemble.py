@@ -15,7 +15,7 @@ import minidistill as md
 from minidistill.measure import prediction_cost
 
 MEMBERS = {"quick": (1, 2), "default": (1, 2, 5), "full": (1, 2, 3, 5, 10)}  # ensembles that teach
-EPOCHS = {"quick": 1, "default": 8, "full": 8}  # of a student
+EPOCHS = {"quick": 1, "default": 8, "full": 8}  # a student's
 MEANS = ("arithmetic", "geometric")
 
 
@@ -44,7 +44,7 @@ def main() -> None:
         votes = {"arithmetic": md.arithmetic_mean(on_test[:M], 1.0), "geometric": md.geometric_mean(on_test[:M])}
         results["ensemble"][str(M)] = {how: count(vote) for how, vote in votes.items()}
     for M in MEMBERS[kind]:
-        for how in MEANS[M == 1 :]:  # of one network both means are the network
+        for how in MEANS[M == 1 :]:  # the mean of one network is the network itself
             transfer = md.TransferSet(train.inputs, mean(how, on_train[:M]), train.labels)
             students = store.train_each(recipe, transfer, range(arguments.seeds), f"student of {M}, {how}")
             results["student"][how][str(M)] = [md.errors(student, test) for student in students]

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from common import finish, footer, mean_and_spread, parser, run, start, table
+from common import bars, finish, footer, mean_and_spread, parser, run, start, table
 from recipes import PLAIN, SOFT, Recipe, suited
 from store import Store, soft_targets
 
@@ -96,13 +96,7 @@ def report(results: dict[str, Any]) -> str:
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """Draw a dot for each seed, a bar for the mean."""
-    names = list(results["errors"])
-    for row, errors in enumerate(results["errors"].values()):
-        axes.barh(row, statistics.mean(errors), color="C0", alpha=0.4)
-        axes.plot(errors, [row] * len(errors), "k.")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="test errors", xscale="log")
-    axes.invert_yaxis()
+    bars(axes, results["errors"], xscale="log")
 
 
 if __name__ == "__main__":

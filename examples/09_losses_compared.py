@@ -4,19 +4,18 @@ All learn from the same teacher at T = 4, for as many epochs, each at the learni
 validation images. On a GPU all seeds of a loss train together, as replicas of one network.
 """
 
-import statistics
 import sys
 from dataclasses import replace
 from typing import Any
 
-from common import finish, footer, mean_and_spread, parser, run, start, table
+from common import bars, finish, footer, mean_and_spread, parser, run, start, table
 from recipes import LOSSES, SOFT, suited
 from store import Store, soft_targets
 
 import minidistill as md
 
 EPOCHS = {"quick": 1, "default": 4, "full": 8}
-CAUTION = {"quick": 0.3, "default": 1.0, "full": 1.0}  # on the learning rates: a warm-up of a few steps is short
+CAUTION = {"quick": 0.3, "default": 1.0, "full": 1.0}  # times the rates: a short warm-up needs lower ones
 
 
 def main() -> None:
@@ -51,12 +50,7 @@ def report(results: dict[str, Any]) -> str:
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """Draw a dot for each seed, a bar for the mean."""
-    for row, one in enumerate(results["losses"].values()):
-        axes.barh(row, statistics.mean(one["errors"] or [0]), color="C0", alpha=0.4)
-        axes.plot(one["errors"], [row] * len(one["errors"]), "k.")
-    axes.set_yticks(range(len(results["losses"])), list(results["losses"]))
-    axes.set(xlabel="test errors")
-    axes.invert_yaxis()
+    bars(axes, {name: one["errors"] for name, one in results["losses"].items()})
 
 
 if __name__ == "__main__":

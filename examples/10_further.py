@@ -21,13 +21,10 @@ def main() -> None:
     arguments = parser(__doc__, seeds=2).parse_args()
     train, test = start(arguments)
     kind, store = arguments.preset, Store(arguments.runs)
-    soft = JITTERED[kind]
+    soft, teacher = JITTERED[kind], suited(TEACHER[kind], arguments)
     if kind == "quick":  # a teacher's logits on every move of every image take longer than the rest
-        soft = replace(soft, jitter=0, epochs=1)
+        soft, teacher = replace(soft, jitter=0, epochs=1), replace(teacher.with_units(400), epochs=2)
     soft, matching = (suited(recipe, arguments) for recipe in (soft, replace(soft, learning_rate=MATCHING_RATE)))
-    teacher = suited(TEACHER[kind], arguments)
-    if kind == "quick":
-        teacher = replace(teacher.with_units(400), epochs=2)
     teachers = [store.train(teacher, train, m, f"teacher, seed {m}") for m in range(TEACHERS[kind])]
     transfer = store.transfer(teachers, train, soft.jitter)
     rows: list[dict[str, Any]] = []

@@ -23,19 +23,11 @@ def parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
     options = argparse.ArgumentParser(description=description, allow_abbrev=False)
     options.set_defaults(preset="default")
     options.add_argument("--backend", choices=("numpy", "cupy"), help="arrays; else $MINIDISTILL_BACKEND or numpy")
-    options.add_argument(
-        "--seeds",
-        type=int,
-        default=seeds,
-        metavar="R",
-        help="students, which differ in their seed (default: %(default)s)",
-    )
+    options.add_argument("--seeds", type=int, default=seeds, metavar="R", help="students (default: %(default)s)")
     length = options.add_mutually_exclusive_group()
-    for preset, meaning in (
-        ("quick", "a look in seconds; its numbers mean little"),
-        ("full", "train far longer, towards the quality of the paper"),
-    ):
-        length.add_argument(f"--{preset}", dest="preset", action="store_const", const=preset, help=meaning)
+    kind: dict[str, Any] = {"dest": "preset", "action": "store_const"}
+    length.add_argument("--quick", **kind, const="quick", help="a look in seconds; its numbers mean little")
+    length.add_argument("--full", **kind, const="full", help="train far longer, towards the quality of the paper")
     options.add_argument(
         "--runs",
         type=Path,
@@ -112,10 +104,10 @@ def record(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
 
 def commit() -> str | None:
     """Return the commit of this checkout, with "+" behind it if files were changed since; None outside of one."""
-    here = Path(__file__).parent
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     try:
-        command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
-        return subprocess.run(command, cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+        done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 
@@ -174,3 +166,13 @@ def table(rows: Sequence[Sequence[object]]) -> str:
         for row in cells
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def bars(axes: Any, counts: dict[str, list[int]], **settings: Any) -> None:
+    """Draw for each name a dot for each count and a bar for their mean."""
+    for row, values in enumerate(counts.values()):
+        axes.barh(row, statistics.mean(values or [0]), color="C0", alpha=0.4)
+        axes.plot(values, [row] * len(values), "k.")
+    axes.set_yticks(range(len(counts)), list(counts))
+    axes.set(xlabel="test errors", **settings)
+    axes.invert_yaxis()

@@ -49,12 +49,13 @@ class Recipe:
         sizes = [data.n_in, *self.units, data.classes]
         return md.Network.mlp(sizes, input_dropout=self.input_dropout, dropout=self.dropout, seeds=seeds, dtype=dtype)
 
-    def fit(self, network: md.Network, data: md.Dataset, loss: Loss | None = None, **options: Any) -> None:
-        """Train the network in place, on the balanced objective if no other loss is given. options: md.fit's."""
+    def fit(self, network: md.Network, data: md.Dataset, loss: Loss | None = None, **options: Any) -> Any:
+        """Train the network in place and return its parameters. loss: instead of the balanced objective."""
         objective = loss or md.Objective(self.temperature, self.alpha)
         optimizer = md.SGD(md.linear(self.learning_rate, warmup=0.1), self.momentum, max_norm=self.max_norm)
-        lengths = {"epochs": self.epochs, "batch_size": self.batch_size, "jitter": self.jitter}
+        lengths: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size, "jitter": self.jitter}
         md.fit(network, data, objective, optimizer, **lengths, **options)
+        return network.parameters
 
 
 _TEACHER = Recipe((1600, 1600), 12, 0.3, batch_size=256, dropout=0.2, jitter=2)
@@ -99,7 +100,7 @@ def _normalised_with_labels(z: Any, v: Any, y: Any) -> tuple[Any, Any]:
     return soft + hard, soft_dz + hard_dz
 
 
-LOSSES: dict[str, tuple[Loss, float]] = {  # with the best of three peaks of its learning rate (validate.py)
+LOSSES: dict[str, tuple[Loss, float]] = {  # with its best learning rate of three (validate.py)
     "hard labels": (lambda z, v, y: md.cross_entropy(z, y), 0.2),
     "label smoothing": (lambda z, v, y: md.label_smoothing(z, y), 0.2),
     "KL(p || q)": (_softened(md.kl_divergence), 0.05),

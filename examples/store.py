@@ -16,9 +16,9 @@ from recipes import TEACHER, Loss, Recipe, suited
 
 import minidistill as md
 
-ROWS, UNITS, EPOCHS, BATCH_SIZE = 40, 5, 2, 16  # of a trial
-SCALES = (1, 30)  # of a trial's inputs and logits; the large ones show a loss that clips them
-DECIMALS = 6  # of a trial's outcome; another order of summation changes only later ones
+ROWS, UNITS, EPOCHS, BATCH_SIZE = 40, 5, 2, 16  # a trial's
+SCALES = (1, 30)  # a trial's inputs and logits are as large as this; a loss that clips shows at the second
+DECIMALS = 6  # a trial's outcome keeps these; another order of summation changes later ones
 
 
 class Store:
@@ -31,7 +31,7 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.seconds = 0.0  # that everything asked for took, now or when it was made
+        self.seconds = 0.0  # everything asked for took so long, now or when it was made
 
     def train(
         self, recipe: Recipe, data: md.Dataset, seeds: int | Sequence[int], title: str, loss: Loss | None = None
@@ -43,13 +43,9 @@ class Store:
         """
         seeds = seeds if isinstance(seeds, int) else list(seeds)
         network = recipe.network(data, seeds)
-
-        def trained() -> Any:
-            recipe.fit(network, data, loss, title=title)
-            return network.parameters
-
-        parts = data.inputs, data.labels, getattr(data, "logits", None), data.classes, seeds, asdict(recipe)
-        kept = self._find_or_make(title, _key(*parts, *_trial(recipe, data, seeds, loss)), trained)
+        arrays = data.inputs, data.labels, getattr(data, "logits", None)
+        key = _key(*arrays, data.classes, seeds, asdict(recipe), *_trial(recipe, data, seeds, loss))
+        kept = self._find_or_make(title, key, lambda: recipe.fit(network, data, loss, title=title))
         network.parameters[...] = network.backend.asarray(kept)
         return network
 
@@ -78,22 +74,21 @@ class Store:
         return md.TransferSet(data.inputs, logits, data.labels, data.backend)
 
     def _find_or_make(self, title: str, key: str, make: Callable[[], Any]) -> np.ndarray:
-        """Return the array that is kept under the key, or make it and keep it; count the seconds that it took."""
+        """Return the array that is kept under the key, made now if there is none; count the seconds that it took."""
         path = next(self.folder.glob(f"*-{key}.npz"), None)
-        if path is not None:
-            array, seconds = _read(path)
-        else:
+        if path is None:
+            name = "".join(c if c.isalnum() else "-" for c in title)
+            path = self.folder / f"{name}-{key}.npz"
             began = time.perf_counter()
             array = md.get_backend().to_host(make())
-            seconds = time.perf_counter() - began
-            name = "".join(c if c.isalnum() else "-" for c in title)
-            _write(self.folder / f"{name}-{key}.npz", array, seconds)
+            _write(path, array, time.perf_counter() - began)
+        array, seconds = _read(path)
         self.seconds += seconds
         return array
 
 
 def soft_targets(arguments: argparse.Namespace, store: Store, train: md.Dataset) -> md.TransferSet:
-    """Return `train`, all of MNIST or its first rows, with the embedded teacher's logits; else train a teacher."""
+    """Return `train` with the embedded teacher's logits, or with --data with those of a teacher trained now."""
     if not arguments.data:
         return md.mnist_transfer().subset(slice(len(train)))
     return store.transfer([store.train(suited(TEACHER[arguments.preset], arguments), train, 0, "teacher")], train)
@@ -116,8 +111,7 @@ def _trial(recipe: Recipe, data: md.Dataset, seeds: int | list[int], loss: Loss 
         tiny_data = _tiny_data(data, scale, recipe.jitter)
         network = tiny.network(tiny_data, 0 if isinstance(seeds, int) else list(range(len(seeds))), np.float64)
         try:
-            tiny.fit(network, tiny_data, loss, progress=False)
-            outcomes.append(_rounded(network.parameters))
+            outcomes.append(_rounded(tiny.fit(network, tiny_data, loss, progress=False)))
         except md.Diverged:
             outcomes.append("diverged")
     return outcomes
@@ -136,7 +130,7 @@ def _tiny_data(data: md.Dataset, scale: int, jitter: int) -> md.Dataset:
 
 def _rounded(array: Any) -> np.ndarray:
     """Return the array on the host with only the digits that do not depend on the order of summation."""
-    return md.get_backend().to_host(array).round(DECIMALS) + 0.0  # + 0.0 turns -0 into 0
+    return md.get_backend().to_host(array).round(DECIMALS) + 0.0  # the sum turns -0 into 0
 
 
 def _key(*parts: Any) -> str:
@@ -155,7 +149,6 @@ def _key(*parts: Any) -> str:
 
 def _write(path: Path, array: np.ndarray, seconds: float) -> None:
     """Write the file whole or not at all, even if the process ends half-way."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(f".{os.getpid()}.tmp")
     with unfinished.open("wb") as file:
         np.savez(file, array=array, seconds=seconds)

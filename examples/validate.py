@@ -15,9 +15,9 @@ from store import Store
 import minidistill as md
 
 SHORT, HARD, TAUGHT = TEACHER["default"], PLAIN["default"], SOFT["default"]
-TEACHERS = ((0, 0.2, 0.3), (0.1, 0.2, 0.3), (0.1, 0.25, 0.3), (0, 0.2, 0.4))  # dropout of inputs and units, and rate
+TEACHERS = ((0, 0.2, 0.3), (0.1, 0.2, 0.3), (0.1, 0.25, 0.3), (0, 0.2, 0.4))  # dropout: inputs, units; rate
 LONGER = ((0, 0.2), (0, 0.35), (0.1, 0.35), (0.1, 0.5))
-FEW = 1_500  # images: 3%, for as long as in 03_less_data.py
+FEW = 1_500  # images, which are 3%; they are trained on for as long as in 03_less_data.py
 SWEEPS: dict[str, list[Recipe]] = {  # the rest of a recipe is the same throughout a sweep
     "short": [replace(SHORT, input_dropout=i, dropout=d, learning_rate=r) for i, d, r in TEACHERS],
     "teacher": [replace(SHORT, input_dropout=i, dropout=d, epochs=40) for i, d in LONGER],
@@ -27,31 +27,20 @@ SWEEPS: dict[str, list[Recipe]] = {  # the rest of a recipe is the same througho
     "momentum": [replace(TAUGHT, momentum=m, learning_rate=0.5 * (1 - m)) for m in (0.9, 0.95, 0.98)],
     "few": [replace(TAUGHT, learning_rate=rate, epochs=46) for rate in (0.03, 0.05)],
 }
-DIFFER = {
-    "short": ("input_dropout", "dropout", "learning_rate"),
-    "teacher": ("input_dropout", "dropout"),
-    "longer": ("dropout",),
-    "hard": ("learning_rate",),
-    "soft": ("temperature", "learning_rate"),
-    "momentum": ("momentum", "learning_rate"),
-    "few": ("learning_rate",),
-    "losses": ("learning_rate",),
-}
-FACTORS = (1 / 3, 1.0, 3.0)  # on the learning rate of each of LOSSES
+FACTORS = (1 / 3, 1.0, 3.0)  # these times the learning rate of each loss are the sweep "losses"
 
 
 def main() -> None:
     options = parser(__doc__, seeds=1)
-    options.add_argument("--only", choices=list(DIFFER), nargs="+", default=list(DIFFER), help="some of the sweeps")
+    every = [*SWEEPS, "losses"]
+    options.add_argument("--only", choices=every, nargs="+", default=every, help="some of the sweeps")
     arguments = options.parse_args()
-    train, _ = start(arguments, quick_rows=None)  # it makes its own parts
+    train, _ = start(arguments, quick_rows=None)  # the parts are made here
     store = Store(arguments.runs)
     if len(train) != 60_000:
         raise md.ArgumentError(f"--data must hold 60,000 training images, got {len(train):,}")
-    part, held_out = (
-        train.subset(slice(5_000 if arguments.preset == "quick" else 50_000)),
-        train.subset(slice(50_000, None)),
-    )
+    rows = 5_000 if arguments.preset == "quick" else 50_000
+    part, held_out = train.subset(slice(rows)), train.subset(slice(50_000, None))
     found: list[dict[str, Any]] = []
     for name in arguments.only:
         taught_by = {"soft": SWEEPS["longer"]} | dict.fromkeys(("momentum", "few", "losses"), SWEEPS["longer"][:1])
@@ -84,12 +73,15 @@ def variants(name: str) -> Iterator[tuple[str, Recipe, Loss | None]]:
 
 
 def shortened(arguments: argparse.Namespace, recipe: Recipe) -> Recipe:
+    """Return the recipe, with a single epoch in the quick preset."""
     return replace(recipe, epochs=1) if arguments.preset == "quick" else recipe
 
 
-def described(one: dict[str, Any]) -> str:
-    """Return what the recipes of its sweep differ in."""
-    words = [f"{name.replace('_', ' ')} {one['recipe'][name]:g}" for name in DIFFER[one["sweep"]]]
+def described(results: dict[str, Any], one: dict[str, Any]) -> str:
+    """Return what sets this recipe apart from the others of its sweep, and its teacher."""
+    recipe, others = one["recipe"], [other["recipe"] for other in results["sweeps"] if other["sweep"] == one["sweep"]]
+    differ = [name for name in recipe if any(recipe[name] != other[name] for other in others)]
+    words = [f"{name.replace('_', ' ')} {recipe[name]:g}" for name in differ]
     return ", ".join(words + ([f"teacher's dropout {one['teacher']['dropout']:g}"] if one["teacher"] else []))
 
 
@@ -98,7 +90,7 @@ def report(results: dict[str, Any]) -> str:
     rows: list[list[object]] = [["of", "variant", "epochs", "validation errors"]]
     for one in results["sweeps"]:
         of = f"{one['of']}, {FEW:,} images" if one["of"] == "few" else one["of"]
-        rows.append([of, described(one), one["recipe"]["epochs"], " ".join(map(str, one["errors"]))])
+        rows.append([of, described(results, one), one["recipe"]["epochs"], " ".join(map(str, one["errors"]))])
     return f"\n{table(rows)}\n\n{footer(results)}"
 
 
@@ -107,7 +99,8 @@ def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     for row, one in enumerate(results["sweeps"]):
         errors = [count for count in one["errors"] if count != "diverged"]
         axes.plot(errors, [row] * len(errors), "o")
-    axes.set_yticks(range(len(results["sweeps"])), [f"{one['of']}, {described(one)}" for one in results["sweeps"]])
+    labels = [f"{one['of']}, {described(results, one)}" for one in results["sweeps"]]
+    axes.set_yticks(range(len(labels)), labels)
     axes.set(xlabel="validation errors")
     figure.set_size_inches(8, 1 + 0.25 * len(results["sweeps"]))
 
