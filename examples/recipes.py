@@ -52,7 +52,7 @@ class Recipe:
     def fit(self, network: md.Network, data: md.Dataset, loss: Loss | None = None, **options: Any) -> Any:
         """Train the network in place and return its parameters. loss: instead of the balanced objective."""
         objective = loss or md.Objective(self.temperature, self.alpha)
-        optimizer = md.SGD(md.linear(self.learning_rate, warmup=0.1), self.momentum, max_norm=self.max_norm)
+        optimizer = md.SGD(md.linear_decay(self.learning_rate, warmup=0.1), self.momentum, max_norm=self.max_norm)
         lengths: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size, "jitter": self.jitter}
         md.fit(network, data, objective, optimizer, **lengths, **options)
         return network.parameters

@@ -4,7 +4,8 @@ from .backend import Backend, CupyBackend, get_backend, set_backend
 from .checks import ArgumentError, BackendUnavailable, DataError, Diverged, MinidistillError
 from .datasets import Dataset, TransferSet, load_images, mnist, mnist_transfer
 from .ensemble import arithmetic_mean, geometric_mean
-from .layers import Dense, Dropout, Hidden, ReLU
+from .fused import DenseReLU
+from .layers import Dense, Dropout, Layer, Parameter, ReLU
 from .losses import (
     cross_entropy,
     decoupled,
@@ -19,15 +20,20 @@ from .losses import (
     soft_cross_entropy,
     standardised,
 )
+from .measure import errors
+from .monitor import History
 from .network import Network
-from .optim import SGD, constant, cosine, linear, steps
+from .objective import Objective
+from .optim import SGD, AdamW, Optimizer
+from .schedules import constant_rate, cosine_decay, linear_decay, step_decay
 from .softmax import log_softmax, softmax
-from .train import History, Objective, errors, fit
+from .train import fit
 
 __version__ = "0.1.0"
 
 __all__ = [
     "SGD",
+    "AdamW",
     "ArgumentError",
     "Backend",
     "BackendUnavailable",
@@ -35,18 +41,21 @@ __all__ = [
     "DataError",
     "Dataset",
     "Dense",
+    "DenseReLU",
     "Diverged",
     "Dropout",
-    "Hidden",
     "History",
+    "Layer",
     "MinidistillError",
     "Network",
     "Objective",
+    "Optimizer",
+    "Parameter",
     "ReLU",
     "TransferSet",
     "arithmetic_mean",
-    "constant",
-    "cosine",
+    "constant_rate",
+    "cosine_decay",
     "cross_entropy",
     "decoupled",
     "dist",
@@ -58,7 +67,7 @@ __all__ = [
     "jensen_shannon",
     "kl_divergence",
     "label_smoothing",
-    "linear",
+    "linear_decay",
     "load_images",
     "log_softmax",
     "logit_matching",
@@ -70,5 +79,5 @@ __all__ = [
     "soft_cross_entropy",
     "softmax",
     "standardised",
-    "steps",
+    "step_decay",
 ]

@@ -5,20 +5,19 @@ Replicas with different seeds see different shuffles and jitter, the same that e
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
 
 from . import random
 from .checks import ArgumentError, Array, check_count
 from .datasets import Dataset, TransferSet
-from .layers import recall
 from .network import Network
 
 
 @dataclass
 class Batch:
-    """x (..., B, n_in) floats; y (..., B) labels or None; v (..., B, classes) teacher logits or None."""
+    """Hold x (..., B, n_in) floats; y (..., B) labels or None; v (..., B, classes) teacher logits or None."""
 
     x: Array
     y: Array | None
@@ -26,7 +25,7 @@ class Batch:
 
 
 class Batches:
-    """The batches of `data` for `network`: its seeds, dtype and device. jitter: pixels, 0 for none.
+    """Gather the batches of `data` for `network`, with its seeds, dtype and device. jitter: in pixels, 0 for none.
 
     soft: whether teacher logits are wanted. An epoch holds every row once; its last batch may be smaller. A batch lives
     until the next one of its size is gathered.
@@ -51,44 +50,43 @@ class Batches:
                 f"far, got {self.jitter}: TransferSet.from_teacher(..., jitter={self.jitter})"
             )
         s1, s2 = random.seed_key(network.seeds, self.backend.asarray)
-        self.seed = (s1[:, 0], s2[:, 0]) if network.lead else (s1, s2)  # each (R, 1), or an int
+        self.seed = (s1[:, 0], s2[:, 0]) if network.replica_shape else (s1, s2)  # each (R, 1), or an int
         self.counters = self.backend.xp.arange(len(data), dtype=np.uint32)
-        self.logits: Array | None = None  # (shifts N, classes), the row of a shift and an input at shift N + input
+        self.logits: Array | None = None  # (shifts N, classes): shift s of input i is row s N + i
         if self.transfer is not None:
             logits = self.transfer.logits if self.jitter else self.transfer.unmoved
             self.logits = self.backend.asarray(logits.reshape(-1, data.classes), dtype=network.dtype)
-        self._buffers: dict[Any, Any] = {}
+        self._buffers = lru_cache(maxsize=4)(self._make_buffers)
 
     def __len__(self) -> int:
-        """Batches in an epoch."""
+        """Count the batches of an epoch."""
         return -(-len(self.data) // self.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
-        order = random.permutation(self.seed, random.stream_key(random.SHUFFLE, epoch), self.counters)  # (..., N)
+        """Yield the batches of this epoch, in its random order."""
+        order = random.permutation(self.seed, random.purpose_key(random.SHUFFLE, epoch), self.counters)  # (..., N)
         for start in range(0, len(self.data), self.batch_size):
             yield self.gather(order[..., start : start + self.batch_size], epoch)
 
     def gather(self, index: Array, epoch: int) -> Batch:
-        """The rows index (..., B) as they are in this epoch."""
-        buffers = recall(self._buffers, index.shape, lambda: self._make_buffers(index.shape))
-        self.raw, self.x, self.y, self.v, self.padded, self.shifted = buffers
+        """Return the rows index (..., B) as they are in this epoch."""
+        raw, x, y, v, padded, translated = self._buffers(index.shape)
         data, backend = self.data, self.backend
-        raw = backend.take(data.inputs, index, out=self.raw)
-        row = index  # of the logits
+        backend.take(data.inputs, index, out=raw)
+        row = index  # that of the logits, too, unless they are of moved images
         if self.jitter:
-            stream = random.stream_key(random.JITTER, epoch)  # each image's own move in each epoch
-            dy, dx = backend.moves(index, self.seed, stream, self.jitter)
-            shape = (dy.size, *raw.shape[-2:])
-            raw = backend.shift(raw.reshape(shape), dy.ravel(), dx.ravel(), self.jitter, self.padded, self.shifted)
+            key = random.purpose_key(random.JITTER, epoch)  # each image has its own offset in each epoch
+            dy, dx = backend.jitter_offsets(index, self.seed, key, self.jitter)
+            images = raw.reshape(dy.size, *raw.shape[-2:])
+            raw = backend.translate(images, dy.ravel(), dx.ravel(), self.jitter, padded, translated)
             if self.logits is not None:
                 row = ((dy + self.jitter) * (2 * self.jitter + 1) + dx + self.jitter) * len(data) + index
-        backend.to_unit_interval(raw.reshape(self.x.shape), out=self.x)
-        y = None if data.labels is None else backend.take(data.labels, index, out=self.y)
-        v = None if self.logits is None else backend.take(self.logits, row, out=self.v)
-        return Batch(self.x, y, v)
+        backend.to_unit_interval(raw.reshape(x.shape), out=x)
+        labels = None if data.labels is None else backend.take(data.labels, index, out=y)
+        return Batch(x, labels, None if self.logits is None else backend.take(self.logits, row, out=v))
 
     def _make_buffers(self, shape: tuple[int, ...]) -> tuple[Array, ...]:
-        """raw, x, y and v, and for jitter the padded and the shifted images."""
+        """Make raw, x, y and v, and for jitter the padded and the translated images."""
         xp, data = self.backend.xp, self.data
         raw = xp.empty((*shape, *data.inputs.shape[1:]), dtype=data.inputs.dtype)
         x = xp.empty((*shape, self.network.n_in), dtype=self.network.dtype)

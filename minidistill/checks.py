@@ -10,46 +10,71 @@ from typing import Any
 
 import numpy as np
 
-Array = Any  # a numpy.ndarray, a cupy.ndarray, or anything else whose module computes like NumPy
+Array = Any  # a numpy.ndarray, a cupy.ndarray, or one of the array module of a backend of your own
+ARRAY_MODULES = {"numpy", "cupy"}  # a backend adds the name of its own
+_CONVERTED_BY = {  # how an array of another library becomes NumPy's
+    "torch": ".detach().cpu().numpy()",
+    "tensorflow": ".numpy()",
+    "pandas": ".to_numpy()",
+    "scipy": ".toarray()",
+}
 
 
 class MinidistillError(Exception):
-    """Base of every error that minidistill raises on purpose; its text is one line for a person."""
+    """Tell a person in one line what to mend: the base of every error that minidistill raises on purpose."""
 
 
 class ArgumentError(MinidistillError, ValueError):
-    """An argument was not what it must be."""
+    """Say that an argument was not what it must be."""
 
 
 class DataError(MinidistillError, ValueError):
-    """A file or a folder of data is missing, truncated, corrupted or mislabelled."""
+    """Say that a file or a folder of data is missing, truncated, corrupted or mislabelled."""
 
 
 class BackendUnavailable(MinidistillError, RuntimeError):
-    """The backend that was asked for cannot run here."""
+    """Say that the backend that was asked for cannot run here."""
 
 
 class Diverged(MinidistillError, ArithmeticError):
-    """The loss left every useful range; the text names the step and the learning rate."""
+    """Say at which step and learning rate the loss left every useful range."""
 
 
 def xp_of(array: Array) -> Any:
-    """The module that made `array`, which is the one that computes on it: numpy, cupy, ..."""
-    return sys.modules[type(array).__module__.partition(".")[0]]
+    """Return the module that made `array`, which is the one that computes on it: numpy, cupy, ..."""
+    return sys.modules[_made_by(array)]
 
 
-def as_array(name: str, value: Any) -> Array:
-    """`value` if some array library made it, else the NumPy array of a number, a list or a tuple."""
-    if hasattr(value, "dtype") and hasattr(value, "reshape"):
+def as_array(name: str, value: Any, dtype: Any = np.float64) -> Array:
+    """Return `value` if it is an array, else the NumPy array of a number, a list or a tuple.
+
+    Raises ArgumentError for anything else: with the way to convert it, if it is an array of another library.
+    """
+    module, kind = _made_by(value), type(value).__name__
+    if isinstance(value, (np.ma.MaskedArray, np.matrix)):
+        raise ArgumentError(f"{name} must be a plain array, got {kind}: convert it by np.asarray(...)")
+    if module in ARRAY_MODULES and hasattr(value, "reshape"):
         return value
+    if module in _CONVERTED_BY or hasattr(value, "__array__") or hasattr(value, "__dlpack__"):
+        remedy = "{}" + _CONVERTED_BY[module] if module in _CONVERTED_BY else "np.asarray({})"
+        raise ArgumentError(
+            f"{name} must be an array of NumPy or of the backend, got {module}'s {kind}: "
+            f"convert it by {remedy.format(name)}"
+        )
     try:
-        return np.asarray(value, dtype=np.float64)
+        return np.asarray(value, dtype=dtype)
     except (TypeError, ValueError):
-        raise ArgumentError(f"{name} must be an array of numbers, got {type(value).__name__}") from None
+        raise ArgumentError(f"{name} must be an array of numbers, got {kind}") from None
+
+
+def _made_by(array: Any) -> str:
+    """Return the name of the library whose array this is, or derives from."""
+    names = [base.__module__.partition(".")[0] for base in type(array).__mro__]
+    return next((name for name in names if name in ARRAY_MODULES), names[0])
 
 
 def check_logits(name: str, value: Any) -> Array:
-    """An array of finite floating-point (or, for a complex step, complex) logits (..., B, N)."""
+    """Return finite floating-point (or, for a complex step, complex) logits (..., B, N)."""
     z = as_array(name, value)
     if z.dtype.kind not in "fc":
         raise ArgumentError(f"{name} must hold floating-point logits, got dtype {z.dtype}")
@@ -61,7 +86,7 @@ def check_logits(name: str, value: Any) -> Array:
 
 
 def check_inputs(name: str, value: Any) -> Array:
-    """Rows of inputs (N, ...): uint8, or finite floats. Values on a GPU are not read, since that would wait for it."""
+    """Return rows of inputs (N, ...): uint8, or finite floats. Values on a GPU are not read: that would wait for it."""
     x = as_array(name, value)
     if x.ndim < 2 or 0 in x.shape:
         raise ArgumentError(f"{name} must have shape (rows, ...) with none of it empty, got {x.shape}")
@@ -73,12 +98,13 @@ def check_inputs(name: str, value: Any) -> Array:
 
 
 def check_same_shape(name_a: str, a: Array, name_b: str, b: Array) -> None:
+    """Raise ArgumentError unless b has the shape of a."""
     if a.shape != b.shape:
         raise ArgumentError(f"{name_b} must have the shape of {name_a}, {a.shape}, got {b.shape}")
 
 
 def check_batch(name: str, value: Any) -> Array:
-    """Logits with a batch axis, (..., B, N)."""
+    """Return logits with a batch axis, (..., B, N)."""
     z = check_logits(name, value)
     if z.ndim < 2:
         raise ArgumentError(f"{name} must have shape (..., batch, classes), got {z.shape}")
@@ -86,18 +112,15 @@ def check_batch(name: str, value: Any) -> Array:
 
 
 def check_pair(z: Any, v: Any, T: Any) -> tuple[Array, Array, Any]:
-    """Student logits z and teacher logits v of one shape (..., B, N), and a temperature."""
+    """Return student logits z and teacher logits v of one shape (..., B, N), and a temperature."""
     z, v = check_batch("z", z), check_batch("v", v)
     check_same_shape("z", z, "v", v)
-    return z, v, check_temperature(T)
+    return z, v, check_temperature(T, z if z.dtype.itemsize < v.dtype.itemsize else v)
 
 
 def check_labels(name: str, value: Any, classes: int, shape: tuple[int, ...] | None = None) -> Array:
-    """Integer labels in [0, classes), of the given shape."""
-    try:
-        y = value if hasattr(value, "dtype") else np.asarray(value)
-    except ValueError:
-        raise ArgumentError(f"{name} must be an array of integers, got rows of different lengths") from None
+    """Return integer labels in [0, classes), of the given shape."""
+    y = as_array(name, value, dtype=None)
     if y.dtype.kind not in "iu":
         raise ArgumentError(f"{name} must hold integer class labels, got dtype {y.dtype}")
     if y.size == 0:
@@ -110,24 +133,31 @@ def check_labels(name: str, value: Any, classes: int, shape: tuple[int, ...] | N
     return y
 
 
-def check_temperature(T: Any) -> Any:
-    """A finite number > 0, or an array of them (one for each replica, shaped to broadcast against the logits)."""
+def check_temperature(T: Any, z: Array) -> Any:
+    """Return a number > 0, or an array of them (..., 1, 1), one for each replica; T² must be a number of z's dtype."""
+    range_of = np.finfo(z.dtype)
+    low, high = float(np.sqrt(range_of.tiny)), float(np.sqrt(range_of.max))
     if hasattr(T, "dtype") and T.ndim:
-        xp = xp_of(T)
         if T.dtype.kind not in "fiu" or T.shape[-2:] != (1, 1):
             raise ArgumentError(
                 f"T must be a number, or an array (..., 1, 1) of one for each replica, got {T.dtype} {T.shape}"
             )
-        if not bool((xp.isfinite(T) & (T > 0)).all()):
-            raise ArgumentError(f"T must be > 0 and finite for every replica, got {T}")
+        for one in T.ravel().tolist():
+            _check_range(one, low, high, z)
         return T
-    return check_number("T", T, above=0.0)
+    return _check_range(check_number("T", T, above=0.0), low, high, z)
+
+
+def _check_range(T: float, low: float, high: float, z: Array) -> float:
+    if not low <= T <= high:
+        raise ArgumentError(f"T must be > 0, and in {low:.3g}..{high:.3g} for logits in {z.dtype}, got {T}")
+    return T
 
 
 def check_number(
     name: str, value: Any, *, above: float | None = None, at_least: float | None = None, at_most: float | None = None
 ) -> float:
-    """A finite real number in the given range, as a Python float (which keeps float32 arrays float32)."""
+    """Return a finite real number in the given range, as a Python float (which keeps float32 arrays float32)."""
     wanted = [f"> {above:g}"] if above is not None else []
     wanted += [f">= {at_least:g}"] if at_least is not None else []
     wanted += [f"<= {at_most:g}"] if at_most is not None else []
@@ -142,8 +172,25 @@ def check_number(
     return number
 
 
-def check_count(name: str, value: Any, *, at_least: int = 1) -> int:
-    """A whole number >= at_least."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < at_least:
-        raise ArgumentError(f"{name} must be a whole number >= {at_least}, got {value!r}")
+def check_seeds(seeds: Any) -> int | list[int]:
+    """Return a seed in [0, 2**32), or a list of at least one of them."""
+    if np.ndim(seeds) == 0:
+        return check_count("seeds", seeds, at_least=0, at_most=2**32 - 1)
+    if not len(seeds):
+        raise ArgumentError("seeds must name at least one replica, got an empty list")
+    return [check_count("seeds", seed, at_least=0, at_most=2**32 - 1) for seed in seeds]
+
+
+def check_classes(classes: int, outputs: int) -> None:
+    """Raise ArgumentError for labels of classes that a network with so many outputs does not have."""
+    if classes > outputs:
+        raise ArgumentError(f"labels must lie in 0..{outputs - 1}, the network's classes, got {classes - 1}")
+
+
+def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int | None = None) -> int:
+    """Return a whole number >= at_least (and <= at_most)."""
+    whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
+    if not whole or value < at_least or (at_most is not None and value > at_most):
+        bound = "" if at_most is None else f" and <= {at_most}"
+        raise ArgumentError(f"{name} must be a whole number >= {at_least}{bound}, got {value!r}")
     return int(value)

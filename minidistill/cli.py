@@ -65,7 +65,7 @@ def check_loss(options: argparse.Namespace) -> int:
 
 
 def show_info() -> None:
-    """Versions, the current backend, and whether CuPy could be one."""
+    """Print versions, the current backend, and whether CuPy could be one."""
     backend = get_backend()
     print(f"minidistill {__version__}, Python {platform.python_version()}, NumPy {np.__version__}")
     print(f"backend     {backend.name}: {type(backend).__name__} on {backend.device()}")
@@ -74,7 +74,7 @@ def show_info() -> None:
 
 
 def _cupy() -> str:
-    """Whether it could be used; it is not imported where it is not installed."""
+    """Tell whether CuPy could be used."""
     from .backend import CupyBackend
 
     try:
@@ -84,7 +84,7 @@ def _cupy() -> str:
 
 
 def show_bench() -> None:
-    """Prediction with the paper's student and this project's teacher, freshly initialised."""
+    """Time predictions of the paper's student and this project's teacher, freshly initialised."""
     from .measure import prediction_cost
     from .network import Network
 

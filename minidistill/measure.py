@@ -1,17 +1,41 @@
-"""What a network costs to deploy: bytes of parameters, time for one input, inputs per second in a large batch."""
+"""What a network is worth, its errors on a data set, and what it costs to deploy: bytes, and time to predict."""
 
 import statistics
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from .network import Network
+from .checks import ArgumentError, Diverged, check_classes
+from .datasets import Dataset
+from .network import BLOCK, Network
+
+
+def errors(network: Network, data: Dataset) -> int | list[int]:
+    """Count the rows of `data` whose most probable class is not the label: an int, or a list with replicas.
+
+    Raises ArgumentError if there are no labels, and Diverged if a logit is NaN or infinite: its row has no most
+    probable class.
+    """
+    if data.labels is None:
+        raise ArgumentError("data must have labels to count errors on, got a transfer set without")
+    check_classes(data.classes, network.n_out)
+    wrong: Any = 0
+    unsound: Any = 0
+    for start in range(0, len(data), BLOCK):
+        z = network.predict(data.inputs[start : start + BLOCK])  # (..., M, N)
+        unsound = unsound + (~network.xp.isfinite(z)).sum()
+        wrong = wrong + (z.argmax(axis=-1) != data.labels[start : start + BLOCK]).sum(axis=-1)  # (...)
+    if int(unsound):
+        raise Diverged(f"network must give finite logits to count errors on, got {int(unsound)} that are not")
+    counts: int | list[int] = network.backend.to_host(wrong).tolist()
+    return counts
 
 
 @dataclass(frozen=True)
 class Cost:
-    """parameters and bytes of one replica; latency_us: median time for one input; per_second: inputs, in batches."""
+    """Hold parameters and bytes of a replica, the median time for one input in µs, and inputs per second in batches."""
 
     parameters: int
     bytes: int

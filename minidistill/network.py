@@ -1,11 +1,11 @@
-"""A network: a stack of layers whose parameters are views into one flat vector, and whose gradients into another.
+"""A network: a stack of layers. Their parameters are views into one flat vector, their gradients into a second.
 
-With a list of R seeds it is R networks, stacked on a leading axis, that train as one. The vector holds each W and b
-of all replicas in one contiguous block, layer after layer, so that a batched matrix product needs no copy.
+With a list of R seeds it is R networks, replicas on a leading axis, that train as one, each with its own weights,
+shuffles and masks. A parameter of all replicas is one contiguous block, so that a batched product needs no copy.
 """
 
 from collections.abc import Iterator, Sequence
-from copy import copy
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -13,17 +13,20 @@ import numpy as np
 
 from . import random
 from .backend import Backend, as_backend
-from .checks import ArgumentError, Array, check_count, check_inputs
-from .layers import Dense, Dropout, Hidden, Layer, recall
+from .checks import ArgumentError, Array, check_inputs, check_seeds
+from .fused import DenseReLU
+from .layers import Dense, Dropout, Layer, Parameter
 
 BLOCK = 1000  # rows that predict takes at a time
+MOST_LAYERS = 60  # a layer's number is a part of its random key
 
 
 class Network:
-    """layers: a stack whose sizes fit; seeds: an int (one network) or a list of R ints (R replicas).
+    """Stack `layers`, whose sizes fit, and give them parameters.
 
-    Weights are He-uniform, W ~ U(-a, a) with a = sqrt(6/n_in), variance 2/n_in (He et al. 2015, Eq. 10); biases are 0.
-    `parameters` and `gradients` are the flat vectors.
+    seeds: an int in [0, 2**32), or a list of R of them for R replicas; it determines the first weights, and in training
+    the shuffles, jitter and masks. `parameters` and `gradients` are the flat vectors. Raises ArgumentError for layers
+    that do not fit, or that belong to another network.
     """
 
     def __init__(
@@ -34,72 +37,71 @@ class Network:
         backend: Backend | str | None = None,
     ) -> None:
         self.layers = list(layers)
-        if len(set(map(id, self.layers))) < len(self.layers):
-            raise ArgumentError("layers must be different objects, got one of them twice")
         self.backend = as_backend(backend)
         self.xp = self.backend.xp
         self.dtype = np.dtype(dtype)
         if self.dtype.kind not in "fc":
             raise ArgumentError(f"dtype must be a floating-point type, got {self.dtype}")
-        self.seeds = _check_seed(seeds) if np.ndim(seeds) == 0 else [_check_seed(seed) for seed in seeds]  # type: ignore[union-attr]  # ndim
-        self.lead = () if isinstance(self.seeds, int) else (len(self.seeds),)  # the replica axis, or none
-        if self.lead == (0,):
-            raise ArgumentError("seeds must name at least one replica, got an empty list")
+        self.seeds = check_seeds(seeds)
+        self.replica_shape = () if isinstance(self.seeds, int) else (len(self.seeds),)  # the replica axis, or none
+        self.replicas = int(np.prod(self.replica_shape))  # 1 without the axis
         self.n_in, self.n_out = self._sizes()
-        self.replicas = self.lead[0] if self.lead else 1
-        size = self.replicas * sum(n * m for layer in self.layers for n, m in layer.shapes)
-        self.parameters = self.xp.zeros(size, dtype=self.dtype)
-        self.gradients = self.xp.zeros(size, dtype=self.dtype)
+        self.size = sum(int(np.prod(parameter.shape)) for _, _, parameter in self._parameters())  # per replica
+        self.parameters = self.xp.zeros(self.replicas * self.size, dtype=self.dtype)
+        self.gradients = self.xp.zeros(self.replicas * self.size, dtype=self.dtype)
         self._bind()
+        self._buffers = lru_cache(maxsize=4)(self._make_buffers)
         self._batch_size = 0
-        self._buffers: dict[Any, Any] = {}
+        self.optimizer: Any = None  # that stepped it last, and whose momentum the gradients may hold
+        self.awaits_backward = False  # the training loop asks, to notice an optimiser that forgets it
 
     @classmethod
     def mlp(cls, sizes: Sequence[int], *, input_dropout: float = 0.0, dropout: float = 0.0, **kwargs: Any) -> "Network":
-        """Hidden layers of these sizes and a linear output, with dropout on the inputs and on every hidden unit."""
+        """Stack hidden layers of these sizes and a linear output, with dropout on the inputs and on every hidden unit.
+
+        sizes: at least the number of inputs and of classes. kwargs: seeds, dtype and backend.
+        """
         sizes = list(sizes)
         if len(sizes) < 2:
-            raise ArgumentError(f"sizes must hold at least the number of inputs and of classes, got {list(sizes)}")
+            raise ArgumentError(f"sizes must hold at least the number of inputs and of classes, got {sizes}")
         layers: list[Layer] = [Dropout(input_dropout)] if input_dropout else []
-        layers += [Hidden(n, m, dropout) for n, m in pairwise(sizes[:-1])]
+        layers += [DenseReLU(n, m, dropout) for n, m in pairwise(sizes[:-1])]  # Dense, ReLU, Dropout: fused.py
         return cls([*layers, Dense(sizes[-2], sizes[-1])], **kwargs)
 
-    @property
-    def size(self) -> int:
-        """Parameters of one replica."""
-        return int(self.parameters.size) // self.replicas
-
     def forward(self, x: Array, step: int | None = None) -> Array:
-        """Logits z (..., B, n_out) of inputs x (..., B, n_in) on the network's device, in a buffer that is reused.
+        """Return the logits z (..., B, n_out) of inputs x on the device, in a buffer that is reused.
 
-        `step` numbers the training step and so chooses the dropout masks; None means no dropout. x is not modified.
+        x: (B, n_in), or with replicas (R, B, n_in) for rows of their own; it is not modified. `step` numbers the
+        training step and so chooses the dropout masks; None means no dropout.
         """
         if x.shape[-2] != self._batch_size:
             self._use_buffers(x.shape[-2])
+        self.awaits_backward = True
         for layer, y in zip(self.layers, self._activations, strict=True):
             x = layer.forward(x, y, step)
         return x
 
-    def backward(self, dz: Array, carry: float = 0.0) -> None:
-        """gradients = carry gradients + those of the batch that forward saw last, from its dC/dz, which is used up.
+    def backward(self, dz: Array, momentum: float = 0.0) -> None:
+        """Compute the gradients of the batch that forward saw last, from its dz = dC/dz, which is used up.
 
-        A gradient that carries m of its past is momentum, and costs nothing beyond the matrix product.
+        The vector `gradients` becomes momentum times what it was, plus the new ones.
         """
+        self.awaits_backward = False
         dy: Array | None = dz
         for layer, dx in zip(reversed(self.layers), reversed(self._input_gradients), strict=True):
             if dy is not None:
-                dy = layer.backward(dy, dx, carry)
+                dy = layer.backward(dy, dx, momentum)
 
     def predict(self, x: Array) -> Array:
-        """Logits (..., M, n_out), on the device, of all rows of x (M, n_in): floats, or uint8 pixels scaled to [0, 1].
+        """Return the logits (..., M, n_out), on the device, of all rows of x (M, n_in) or images of n_in pixels.
 
-        A Python list or a NumPy array is moved to the device first.
+        x: floats, or uint8 pixels, which are scaled to [0, 1]; on the device or not.
         """
         x = self.backend.asarray(check_inputs("x", x))
         if x[0].size != self.n_in:
             raise ArgumentError(f"x must have shape (rows, {self.n_in}), or images of so many pixels, got {x.shape}")
         x = x.reshape(len(x), -1)
-        z = self.xp.empty((*self.lead, len(x), self.n_out), dtype=self.dtype)
+        z = self.xp.empty((*self.replica_shape, len(x), self.n_out), dtype=self.dtype)
         scaled = self.xp.empty((min(BLOCK, len(x)), self.n_in), dtype=self.dtype)
         for start in range(0, len(x), BLOCK):
             block = x[start : start + BLOCK]
@@ -108,84 +110,82 @@ class Network:
         return z
 
     def replica(self, r: int) -> "Network":
-        """A copy of replica r as a network of its own; of the network itself if it has no replicas."""
+        """Copy replica r as a network of its own; the network itself if it has no replicas."""
         seed = self.seeds if isinstance(self.seeds, int) else self.seeds[r]
-        alone = Network([copy(layer) for layer in self.layers], seed, self.dtype, self.backend)
-        for theirs, ours in zip(self.layers, alone.layers, strict=True):
-            if isinstance(theirs, Dense) and isinstance(ours, Dense):
-                ours.W[...] = theirs.W[r] if self.lead else theirs.W
-                ours.b[...] = theirs.b[r] if self.lead else theirs.b
+        alone = Network([layer.unbound() for layer in self.layers], seed, self.dtype, self.backend)
+        for (of_all, name, _), (of_one, _, _) in zip(self._parameters(), alone._parameters(), strict=True):
+            getattr(of_one, name)[...] = getattr(of_all, name)[r] if self.replica_shape else getattr(of_all, name)
         return alone
 
     def weights(self) -> Iterator[Array]:
-        """The weight matrices (..., n_in, n_out), without the biases."""
-        return (layer.W for layer in self.layers if isinstance(layer, Dense))
+        """Yield the weight matrices (..., n_in, n_out), a column for each unit, without biases and the like."""
+        return (getattr(layer, name) for layer, name, parameter in self._parameters() if parameter.incoming)
+
+    def _parameters(self) -> Iterator[tuple[Layer, str, Parameter]]:
+        return ((layer, name, parameter) for layer in self.layers for name, parameter in layer.parameters().items())
 
     def _sizes(self) -> tuple[int, int]:
-        """(n_in, n_out) of the stack, after checking that every layer takes what the one before it gives."""
+        """Return (n_in, n_out) of the stack, after checking that every layer takes what the one before it gives."""
         widths = [(layer.n_in, layer.n_out) for layer in self.layers if layer.n_in is not None]
-        if not widths:
-            raise ArgumentError(f"layers must contain at least one Dense or Hidden layer, got {self.layers}")
+        if not widths or len(self.layers) > MOST_LAYERS:
+            raise ArgumentError(
+                f"layers must be at most {MOST_LAYERS}, one of them with a size such as Dense, got {self.layers}"
+            )
         for (_, n_out), (n_in, _) in pairwise(widths):
             if n_out != n_in:
                 raise ArgumentError(f"layers must fit: one gives {n_out} units and the next takes {n_in}")
         return widths[0][0], widths[-1][1]  # type: ignore[return-value]  # a layer with n_in has n_out
 
     def _bind(self) -> None:
-        """Give every layer its views, its key and its first weights."""
+        """Give every layer its key, and each of its parameters a view into the flat vectors and its first values."""
         key = random.seed_key(self.seeds)  # on the host: the first weights are the same bits on every backend
         device_key = random.seed_key(self.seeds, self.backend.asarray)
         start = 0
         for index, layer in enumerate(self.layers):
-            layer.bind(self.backend, index, device_key)
-            if isinstance(layer, Dense):
-                views = []
-                for shape in layer.shapes:
-                    stop = start + self.replicas * shape[0] * shape[1]
-                    views.append(
-                        [flat[start:stop].reshape(*self.lead, *shape) for flat in (self.parameters, self.gradients)]
-                    )
-                    start = stop
-                (W, dW), (b, db) = views
-                layer.set_parameters(W, b, dW, db)
-                n_in, n_out = layer.shapes[0]
-                counters = np.arange(n_in * n_out, dtype=np.uint32).reshape(n_in, n_out)
-                u = random.uniform(key, random.stream_key(random.INIT, index), counters)  # (..., n_in, n_out)
-                W[...] = self.backend.asarray((2 * u - 1) * np.sqrt(6 / n_in), dtype=self.dtype)
+            if "backend" in vars(layer):
+                raise ArgumentError(f"layers must belong to no other network and stand once, got {layer} again")
+            arrays: dict[str, Array] = {}
+            drawn = 0  # numbers drawn so far: each parameter of a layer gets its own
+            for name, parameter in layer.parameters().items():
+                n = int(np.prod(parameter.shape))
+                stop = start + self.replicas * n
+                shape = (*self.replica_shape, *parameter.shape)
+                arrays[name], arrays[f"d{name}"] = (
+                    flat[start:stop].reshape(shape) for flat in (self.parameters, self.gradients)
+                )
+                first: Any = parameter.value
+                if parameter.bound:
+                    counters = np.arange(drawn, drawn + n, dtype=np.uint32).reshape(parameter.shape)
+                    u = random.uniform(key, random.purpose_key(random.INIT, index), counters)  # (..., *shape)
+                    first = self.backend.asarray(first + parameter.bound * (2 * u - 1), dtype=self.dtype)
+                arrays[name][...] = first
+                start, drawn = stop, drawn + n
+            layer.bind(self.backend, self.dtype, index, device_key, arrays)
 
     def _use_buffers(self, batch_size: int) -> None:
         """Point the network and its layers to the buffers for batches of this size."""
         self._batch_size = batch_size
-        self._activations, self._input_gradients = recall(
-            self._buffers, batch_size, lambda: self._make_buffers(batch_size)
-        )
+        self._activations, self._input_gradients = self._buffers(batch_size)
         width = self.n_in
         for layer in self.layers:
-            layer.prepare((*self.lead, batch_size, width))
+            layer.scratch = layer.scratch_for((*self.replica_shape, batch_size, width))
             width = layer.n_out or width
 
     def _make_buffers(self, batch_size: int) -> tuple[list[Array], list[Array | None]]:
-        """Each layer's y, and each layer's dx where somebody reads it.
+        """Make each layer's y, and each layer's dx where somebody reads it.
 
-        Nobody reads the dx of the first layer with parameters. ReLU and dropout work in place, except on the first
-        layer's input, which belongs to the caller.
+        Nobody reads the dx of the first layer with parameters. A layer writes over the y before it if neither of the
+        two reads it in backward; never over the input, which belongs to the caller.
         """
         activations: list[Array] = []
         input_gradients: list[Array | None] = []
-        width, needed = self.n_in, False
+        width, dx_needed, y_is_free = self.n_in, False, False
         for layer in self.layers:
-            shape = (*self.lead, batch_size, width)  # of x
-            in_place = layer.n_out is None and bool(activations)
+            shape = (*self.replica_shape, batch_size, width)  # x's
+            in_place = y_is_free and not layer.reads_x and layer.n_out in (None, width)
             width = layer.n_out or width
             y = activations[-1] if in_place else self.xp.empty((*shape[:-1], width), dtype=self.dtype)
             activations.append(y)
-            input_gradients.append(self.xp.empty(shape, dtype=self.dtype) if needed else None)
-            needed = needed or bool(layer.shapes)
+            input_gradients.append(self.xp.empty(shape, dtype=self.dtype) if dx_needed else None)
+            dx_needed, y_is_free = dx_needed or bool(layer.parameters()), not layer.reads_y
         return activations, input_gradients
-
-
-def _check_seed(value: Any) -> int:
-    seed: int = check_count("seeds", value, at_least=0)
-    if seed >= 2**32:
-        raise ArgumentError(f"seeds must be < 2**32, got {seed}")
-    return seed

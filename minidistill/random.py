@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import Array, xp_of
+from .checks import Array, check_number, xp_of
 
 INIT, SHUFFLE, JITTER, DROPOUT = range(4)  # purposes; the dropout of layer k is DROPOUT + k
 
@@ -35,7 +35,7 @@ def mix(x: Array, scratch: Array) -> Array:
 
 
 def seed_key(seeds: int | list[int], asarray: Callable[[Array], Array] = np.asarray) -> tuple[Any, Any]:
-    """(s1, s2): ints for one network; for R replicas arrays (R, 1, 1), moved to a device by its `asarray`."""
+    """Return (s1, s2): ints for one network; for R replicas arrays (R, 1, 1), moved to a device by its `asarray`."""
     x = np.atleast_1d(np.asarray(seeds)).astype(np.uint32)
     s1 = mix(x, np.empty_like(x))
     s2 = mix(s1 + np.uint32(0x9E3779B9), np.empty_like(x))
@@ -44,16 +44,16 @@ def seed_key(seeds: int | list[int], asarray: Callable[[Array], Array] = np.asar
     return asarray(s1[:, None, None]), asarray(s2[:, None, None])  # (R, 1, 1)
 
 
-def stream_key(purpose: int, position: int = 0) -> int:
-    """mix(64 position + purpose), distinct for every purpose < 64 and position < 2**26."""
+def purpose_key(purpose: int, position: int = 0) -> int:
+    """Return mix(64 position + purpose), distinct for every purpose < 64 and position < 2**26."""
     x = np.array([(64 * position + purpose) & 0xFFFFFFFF], dtype=np.uint32)
     return int(mix(x, np.empty_like(x))[0])
 
 
 def words(
-    seed: tuple[Any, Any], stream: int, counters: Array, out: Array | None = None, scratch: Array | None = None
+    seed: tuple[Any, Any], key: int, counters: Array, out: Array | None = None, scratch: Array | None = None
 ) -> Array:
-    """The uint32 words number `counters` of a stream; `seed` from seed_key, `stream` from stream_key.
+    """Return the uint32 words number `counters`, for a `seed` of seed_key and a `key` of purpose_key.
 
     counters (..., n) uint32; a seed of shape (R, 1, 1) gives words (R, ..., n). `out` and `scratch` are buffers of
     the result's shape, allocated if absent.
@@ -63,41 +63,48 @@ def words(
     out = xp.add(counters, s1, out=out)
     scratch = xp.empty_like(out) if scratch is None else scratch
     mix(out, scratch)
-    xp.bitwise_xor(out, s2 ^ stream, out=out)
+    xp.bitwise_xor(out, s2 ^ key, out=out)
     return mix(out, scratch)
 
 
-def uniform(seed: Any, stream: int, counters: Array) -> Array:
-    """float64 in [0, 1): word / 2**32, exact."""
-    return words(seed, stream, counters).astype(np.float64) * 2.0**-32
+def uniform(seed: Any, key: int, counters: Array) -> Array:
+    """Return float64 numbers in [0, 1): word / 2**32, exact."""
+    return words(seed, key, counters).astype(np.float64) * 2.0**-32
 
 
-def permutation(seed: Any, stream: int, counters: Array) -> Array:
-    """The numbers 0..n-1 in random order, int64 (..., n): sort by word, ties by number. counters = 0..n-1, uint32.
+def permutation(seed: Any, key: int, counters: Array) -> Array:
+    """Return the numbers 0..n-1 in random order, int64 (..., n), given counters = 0..n-1, uint32.
 
-    The word in the high half and the number in the low half of a uint64 make the keys distinct, so that any
-    correct sort on any backend gives this one order.
+    They are sorted by their words. The word in the high half and the number in the low half of a uint64 make what is
+    sorted distinct, so that any correct sort on any backend gives this one order.
     """
     xp = xp_of(counters)
-    keys = words(seed, stream, counters).astype(xp.uint64) << 32 | counters
-    return (xp.sort(keys, axis=-1) & 0xFFFFFFFF).astype(xp.int64)
+    sortable = words(seed, key, counters).astype(xp.uint64) << 32 | counters
+    return (xp.sort(sortable, axis=-1) & 0xFFFFFFFF).astype(xp.int64)
+
+
+def keep_threshold(rate: float) -> int:
+    """Return the number of byte values, of 256, on which a unit is kept at this dropout rate in [0, 1)."""
+    rate = check_number("dropout rate", rate, at_least=0, at_most=255 / 256)
+    return int(np.rint(256 * (1 - rate)))
 
 
 class KeepMask:
-    """A boolean dropout mask (..., B, n), True where a unit is kept, redrawn in place: four units to a random word.
+    """Draw a boolean dropout mask (..., B, n), True where a unit is kept, in place: four units to a random word.
 
     A unit is kept if its byte is below `threshold`, so that keep rates are the multiples of 1/256.
     """
 
     def __init__(self, xp: Any, shape: tuple[int, ...]) -> None:
-        *lead, rows, columns = shape
+        *replicas, rows, columns = shape
         per_row = -(-columns // 4)  # whole words, so that a row's bits do not depend on the rows before it
         self.counters = xp.arange(rows * per_row, dtype=xp.uint32).reshape(rows, per_row)
-        self.words = xp.empty((*lead, rows, per_row), dtype=xp.uint32)
+        self.words = xp.empty((*replicas, rows, per_row), dtype=xp.uint32)
         self.scratch = xp.empty_like(self.words)
         self.bytes = self.words.view(xp.uint8)[..., :columns]  # (..., B, n)
         self.keep = xp.empty(shape, dtype=bool)
 
-    def draw(self, seed: Any, stream: int, threshold: int) -> Array:
-        words(seed, stream, self.counters, self.words, self.scratch)
+    def draw(self, seed: Any, key: int, threshold: int) -> Array:
+        """Draw the mask of a seed (see seed_key) and a key (see purpose_key), and return it."""
+        words(seed, key, self.counters, self.words, self.scratch)
         return xp_of(self.keep).less(self.bytes, threshold, out=self.keep)

@@ -1,41 +1,38 @@
-"""Softmax at a temperature (Eq. 1-2): how logits become probabilities, and how a temperature softens them.
+"""Softmax at a temperature: how logits, a network's scores of N classes, become probabilities.
 
-Subtracting the row's maximum changes nothing in exact arithmetic (shift invariance) and keeps every exponent <= 0, so
-nothing overflows. The maximum is taken of the real part, so that a complex step through these lines is a derivative.
+Dividing the logits by T > 1 brings them closer together, and so makes the small probabilities larger ("softer"). Shapes
+read (..., B, N): B rows in a batch, N classes, and any leading axes.
 """
 
 from .checks import Array, check_logits, check_temperature, xp_of
 
 
-def log_softmax(z: Array, T: float = 1.0) -> Array:
-    """log q (..., N) of logits z (..., N) at temperature T > 0: finite where log(softmax(z)) is -inf."""
-    return _log_softmax(check_logits("z", z), check_temperature(T))
-
-
 def softmax(z: Array, T: float = 1.0) -> Array:
-    """q_i = exp(z_i / T) / Σ_j exp(z_j / T), Eq. 2 (Eq. 1 at T = 1), over the last axis of z (..., N), T > 0."""
-    return _softmax(check_logits("z", z), check_temperature(T))
+    """Return q_i = exp(z_i/T) / Σ_j exp(z_j/T), Eq. 1, over the last axis of logits z (..., N), T > 0."""
+    return softmax_rows(check_logits("z", z), check_temperature(T, z))
 
 
-def _log_softmax(z: Array, T: float) -> Array:
-    xp = xp_of(z)
-    s = (z - z.real.max(axis=-1, keepdims=True)) / T  # (..., N), all real parts <= 0
-    return s - xp.log(xp.exp(s).sum(axis=-1, keepdims=True))
+def log_softmax(z: Array, T: float = 1.0) -> Array:
+    """Return log q (..., N) of logits z (..., N) at temperature T > 0: finite even where q is rounded to 0."""
+    return log_softmax_rows(check_logits("z", z), check_temperature(T, z))
 
 
-def _softmax(z: Array, T: float) -> Array:
-    xp = xp_of(z)
-    e = xp.exp((z - z.real.max(axis=-1, keepdims=True)) / T)  # (..., N)
+def softmax_rows(z: Array, T: float) -> Array:
+    """Compute softmax, unchecked."""
+    e = xp_of(z).exp(shifted(z) / T)  # (..., N); xp is numpy, or cupy for arrays on a GPU
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def _softmax_backward(q: Array, dq: Array, T: float) -> Array:
-    """dC/dz_i = q_i (dq_i - Σ_j q_j dq_j)/T (..., B, N) of q = softmax(z, T), from dC/dq.
+def log_softmax_rows(z: Array, T: float) -> Array:
+    """Compute log_softmax, unchecked."""
+    xp, s = xp_of(z), shifted(z) / T  # (..., N)
+    return s - xp.log(xp.exp(s).sum(axis=-1, keepdims=True))
 
-    A constant added to a row of dq changes nothing. Taking out dq at the most probable class leaves no cancellation
-    between that class, where 1 - q may be below rounding, and the sum.
+
+def shifted(z: Array) -> Array:
+    """Return z less its row's maximum: no exponential overflows, and softmax is unchanged, as exp(maximum) cancels.
+
+    `.real` is for the tests. They also call this with z + ih, h = 1e-30: the imaginary part of a result over h is its
+    derivative, exact to rounding (a "complex step").
     """
-    xp = xp_of(q)
-    top = q.real.argmax(axis=-1)[..., None]  # (..., B, 1)
-    dq = dq - xp.take_along_axis(dq, top, axis=-1)
-    return q * (dq - (q * dq).sum(axis=-1, keepdims=True)) / T
+    return z - z.real.max(axis=-1, keepdims=True)

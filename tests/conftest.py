@@ -8,7 +8,7 @@ import pytest
 from hypothesis import Phase, settings
 
 from minidistill import BackendUnavailable
-from minidistill.backend import Backend, CupyBackend, OpenBlasBackend, find_routines
+from minidistill.backend import Backend, BlasBackend, CupyBackend, find_routines
 
 settings.register_profile("laws", deadline=None, derandomize=True, max_examples=60, database=None)
 # under mutmut nobody reads the smallest example, and one backend will do
@@ -24,7 +24,7 @@ def _backends() -> dict[str, Callable[[], Backend]]:
     if "MUTANT_UNDER_TEST" in os.environ:
         return found
     if routines := find_routines():
-        found["numpy"] = lambda: OpenBlasBackend(routines)
+        found["numpy"] = lambda: BlasBackend(routines)
     found["fake"] = lambda: CupyBackend(xp=fake_cupy)
     try:
         CupyBackend()

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import minidistill as md
 from minidistill import random
 from minidistill.backend import Backend, CupyBackend
-from minidistill.backend.reference import CHUNK
+from minidistill.backend.reference import CHUNK, XP_FUNCTIONS
 
 sizes = st.integers(1, 9)
 leads = st.sampled_from([(), (1,), (3,)])
@@ -74,17 +74,17 @@ def assert_unchanged(backend, *pairs):
 # --- layers ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("carry", [0.0, 0.9])
+@pytest.mark.parametrize("beta", [0.0, 0.9])
 @pytest.mark.parametrize("places", EACH_IN_TURN)
 @few
 @given(rng=rngs, dtype=dtypes, lead=leads, m=sizes, k=sizes, n=sizes)
-def test_accumulate_adds_the_product_to_carry_out_in_every_layout(backend, places, carry, rng, dtype, lead, m, k, n):
+def test_accumulate_adds_the_product_to_beta_out_in_every_layout(backend, places, beta, rng, dtype, lead, m, k, n):
     a, b, c = (rng.standard_normal((*lead, *s)).astype(dtype) for s in ((m, k), (k, n), (m, n)))
-    if carry == 0:
+    if beta == 0:
         c[...] = np.nan  # unread by contract
     A, B, C = (matrix(backend, x, place) for x, place in zip((a, b, c), places, strict=True))
-    assert backend.accumulate(A, B, out=C, carry=carry) is C
-    kept = carry * precise(c) if carry else 0.0
+    assert backend.accumulate(A, B, out=C, beta=beta) is C
+    kept = beta * precise(c) if beta else 0.0
     scale = np.abs(kept) + np.abs(precise(a)) @ np.abs(precise(b))
     assert_within(backend, C, kept + precise(a) @ precise(b), 2 * (k + 2), scale)
     assert_unchanged(backend, (A, a), (B, b))
@@ -102,31 +102,31 @@ def test_matmul_is_the_product_in_every_layout(backend, places, rng, dtype, lead
     assert_unchanged(backend, (A, a), (B, b))
 
 
-@pytest.mark.parametrize("carry", [0.0, 0.9])
+@pytest.mark.parametrize("beta", [0.0, 0.9])
 @pytest.mark.parametrize(
     "shared", ["by all replicas", "by all replicas, with an axis", "by all rows", "by all columns"]
 )
 @few
 @given(rng=rngs, dtype=dtypes, m=sizes, k=sizes, n=sizes)
-def test_accumulate_takes_an_operand_that_is_shared(backend, shared, carry, rng, dtype, m, k, n):
+def test_accumulate_takes_an_operand_that_is_shared(backend, shared, beta, rng, dtype, m, k, n):
     shape = {"by all replicas": (m, k), "by all rows": (3, 1, k), "by all columns": (3, m, 1)}.get(shared, (1, m, k))
     a, b, c = (rng.standard_normal(s).astype(dtype) for s in (shape, (3, k, n), (3, m, n)))
     A, C = move(backend, a), move(backend, c)
     if shared in ("by all rows", "by all columns"):
         A, a = backend.xp.broadcast_to(A, (3, m, k)), np.broadcast_to(a, (3, m, k))
-    assert backend.accumulate(A, move(backend, b), out=C, carry=carry) is C
-    scale = carry * np.abs(precise(c)) + np.abs(precise(a)) @ np.abs(precise(b))
-    assert_within(backend, C, carry * precise(c) + precise(a) @ precise(b), 2 * (k + 2), scale)
+    assert backend.accumulate(A, move(backend, b), out=C, beta=beta) is C
+    scale = beta * np.abs(precise(c)) + np.abs(precise(a)) @ np.abs(precise(b))
+    assert_within(backend, C, beta * precise(c) + precise(a) @ precise(b), 2 * (k + 2), scale)
 
 
 def test_operands_that_do_not_fit_are_refused_and_not_read_beyond_their_ends(backend):
     a, b, out, x, y = (move(backend, np.ones(shape)) for shape in ((2, 3), (3, 4), (3, 4), 6, 4))
     with pytest.raises(ValueError, match=r".+"):
-        backend.accumulate(a, b, out=out, carry=0.5)
+        backend.accumulate(a, b, out=out, beta=0.5)
     with pytest.raises(ValueError, match=r".+"):
-        backend.accumulate(b, b, out=out, carry=0.5)
+        backend.accumulate(b, b, out=out, beta=0.5)
     with pytest.raises(ValueError, match=r".+"):
-        backend.subtract(x, y)
+        backend.add_scaled(x, y, -1.0)
 
 
 @given(rng=rngs, dtype=dtypes, lead=leads, rows=sizes, n=sizes)
@@ -153,13 +153,13 @@ def test_relu_backward_scales_where_h_is_positive_and_is_zero_elsewhere(backend,
 @pytest.mark.parametrize("in_place", [False, True])
 @given(rng=rngs, dtype=dtypes, lead=leads, rows=sizes, n=sizes, threshold=st.integers(1, 256))
 def test_dropout_keeps_the_units_that_the_reference_keeps(backend, in_place, rng, dtype, lead, rows, n, threshold):
-    x, stream = rng.standard_normal((*lead, rows, n)).astype(dtype), random.stream_key(random.DROPOUT, 5)
-    key = random.seed_key([1, 2, 3][: lead[0]] if lead else 1)
-    keep = random.KeepMask(np, x.shape).draw(key, stream, threshold)
-    X, seed = move(backend, x), random.seed_key([1, 2, 3][: lead[0]] if lead else 1, backend.asarray)
+    x, key = rng.standard_normal((*lead, rows, n)).astype(dtype), random.purpose_key(random.DROPOUT, 5)
+    seeds = [1, 2, 3][: lead[0]] if lead else 1
+    keep = random.KeepMask(np, x.shape).draw(random.seed_key(seeds), key, threshold)
+    X, seed = move(backend, x), random.seed_key(seeds, backend.asarray)
     out = X if in_place else poison(backend, x.shape, dtype)
     mask = random.KeepMask(backend.xp, x.shape)
-    assert backend.dropout(X, mask, seed, stream, threshold, out) is out
+    assert backend.dropout(X, mask, seed, key, threshold, out) is out
     assert_within(backend, out, np.where(keep, precise(x) * (256 / threshold), 0), 1)
     if not in_place:
         assert_unchanged(backend, (X, x))
@@ -172,13 +172,15 @@ def test_dropout_keeps_the_units_that_the_reference_keeps(backend, in_place, rng
 @pytest.mark.parametrize("alpha", [0.0, 0.3, 1.0])
 @few
 @given(rng=rngs, dtype=dtypes, lead=leads, rows=sizes, N=st.integers(2, 9), T=st.floats(0.5, 20))
-def test_objective_is_equation_7_and_writes_its_own_loss_alone(backend, alpha, own_T, rng, dtype, lead, rows, N, T):
+def test_objective_is_the_balanced_objective_and_writes_its_own_loss_alone(
+    backend, alpha, own_T, rng, dtype, lead, rows, N, T
+):
     z, v = (rng.uniform(-5, 5, (*lead, rows, N)).astype(dtype) for _ in "zv")
     y = rng.integers(0, N, (*lead, rows))
     T = T * np.arange(1, 1 + lead[0]).reshape(-1, 1, 1).astype(dtype) if own_T and lead else T
     losses, dz = poison(backend, (3, *lead), dtype), poison(backend, z.shape, dtype)
     Z, V, Y = move(backend, z), move(backend, v) if alpha else None, move(backend, y) if alpha < 1 else None
-    backend.objective(Z, V, Y, T if np.ndim(T) == 0 else move(backend, T), alpha, 0.1, losses[1, ...], dz)
+    backend.objective(Z, V, Y, T if np.ndim(T) == 0 else move(backend, T), alpha, losses[1, ...], dz)
     assert_unchanged(backend, *((a, x) for a, x in ((Z, z), (V, v), (Y, y)) if a is not None))
 
     T = np.float64(T)
@@ -186,23 +188,39 @@ def test_objective_is_equation_7_and_writes_its_own_loss_alone(backend, alpha, o
     onehot = y[..., None] == np.arange(N)
     rows_soft, rows_hard = T**2 * np.exp(log_p) * (log_p - log_q), -(onehot * log_q_1)
     soft, hard = T * (np.exp(log_q) - np.exp(log_p)), np.exp(log_q_1) - onehot
-    loss_scale, dz_scale = alpha * np.max(T) ** 2 + 1, 0.1 / rows * (alpha * np.max(T) + 1)  # up to 10/T in an exponent
+    loss_scale, dz_scale = alpha * np.max(T) ** 2 + 1, 1 / rows * (alpha * np.max(T) + 1)  # up to 10/T in an exponent
     loss = (alpha * rows_soft + (1 - alpha) * rows_hard).sum(-1).mean(-1)
     assert_within(backend, losses[1, ...], loss, 64, 10 / np.min(T) * loss_scale)
-    assert_within(backend, dz, 0.1 / rows * (alpha * soft + (1 - alpha) * hard), 64, (1 + 10 / np.min(T)) * dz_scale)
+    assert_within(backend, dz, 1 / rows * (alpha * soft + (1 - alpha) * hard), 64, (1 + 10 / np.min(T)) * dz_scale)
     assert np.isnan(backend.to_host(losses)[[0, 2]]).all()
 
 
-@pytest.mark.parametrize(("x_step", "y_step"), [(1, 1), (2, 1), (1, 2), (-1, 1), (2, -1)])
+@pytest.mark.parametrize("factor", [-1.0, 0.3])
+@pytest.mark.parametrize(("y_step", "x_step"), [(1, 1), (2, 1), (1, 2), (-1, 1), (2, -1)])
 @few
 @given(rng=rngs, dtype=dtypes, size=st.integers(2, 10_000))
-def test_subtract_is_subtraction_of_contiguous_and_other_vectors(backend, x_step, y_step, rng, dtype, size):
-    x, y = rng.standard_normal((2, 2 * size)).astype(dtype)
-    X, Y = move(backend, x), move(backend, y)
-    view = X[::x_step][:size]
-    assert backend.subtract(view, Y[::y_step][:size]) is view
-    x[::x_step][:size] -= y[::y_step][:size]
-    assert_unchanged(backend, (X, x), (Y, y))
+def test_add_scaled_adds_a_multiple_of_contiguous_and_other_vectors(backend, y_step, x_step, factor, rng, dtype, size):
+    y, x = rng.standard_normal((2, 2 * size)).astype(dtype)
+    Y, X = move(backend, y), move(backend, x)
+    view = Y[::y_step][:size]
+    assert backend.add_scaled(view, X[::x_step][:size], factor) is view
+    part, truth, scale = x[::x_step][:size], precise(y), np.abs(precise(y))
+    truth[::y_step][:size] += factor * precise(part)
+    scale[::y_step][:size] += np.abs(precise(part))
+    assert_within(backend, Y, truth, 2, scale)
+    assert_unchanged(backend, (X, x))
+
+
+@few
+@given(rng=rngs, dtype=dtypes, lead=leads, rows=sizes, n=sizes, beta=st.sampled_from([0.0, 0.9]))
+def test_accumulate_sum_adds_the_sum_over_the_batch_to_beta_out(backend, rng, dtype, lead, rows, n, beta):
+    x, out = rng.standard_normal((*lead, rows, n)).astype(dtype), rng.standard_normal((*lead, 1, n)).astype(dtype)
+    X, OUT = move(backend, x), move(backend, out) if beta else poison(backend, out.shape, dtype)
+    assert backend.accumulate_sum(X, out=OUT, beta=beta) is OUT
+    kept = beta * precise(out)
+    scale = np.abs(kept) + np.abs(precise(x)).sum(axis=-2, keepdims=True)
+    assert_within(backend, OUT, kept + precise(x).sum(axis=-2, keepdims=True), 2 * (rows + 2), scale)
+    assert_unchanged(backend, (X, x))
 
 
 @pytest.mark.parametrize("size", [1, 5, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 3])
@@ -216,6 +234,25 @@ def test_nesterov_is_its_equations_on_vectors_longer_and_shorter_than_a_chunk(ba
     scale = np.abs(v) + np.abs(g_long)
     assert_within(backend, V, m * (v + g_long), 2, scale)
     assert_within(backend, W, w - (m * (v + g_long) + g_long), 4, np.abs(w) + 2 * scale)
+    assert_unchanged(backend, (G, g))
+
+
+@pytest.mark.parametrize("size", [1, 5, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK + 3])
+@settings(max_examples=5)
+@given(rng=rngs, dtype=dtypes, step=st.integers(1, 1000), decay=st.sampled_from([0.0, 0.5]))
+def test_adamw_is_its_equations_on_vectors_longer_and_shorter_than_a_chunk(backend, size, rng, dtype, step, decay):
+    w, m, v, g = rng.standard_normal((4, size)).astype(dtype)
+    v = np.abs(v)
+    W, M, V, G = (move(backend, x) for x in (w, m, v, g))
+    backend.adamw(W, M, V, G, 0.125, 0.5, 0.75, 1e-8, decay, step)  # rates whose complements are exact
+    w, m, v, g_long = (precise(x) for x in (w, m, v, g))
+    m_scale = np.abs(m) + np.abs(g_long)
+    m, v = 0.5 * m + 0.5 * g_long, 0.75 * v + 0.25 * g_long**2
+    correction, root = 1 - 0.5**step, np.sqrt(v / (1 - 0.75**step)) + 1e-8
+    assert_within(backend, M, m, 2, m_scale)
+    assert_within(backend, V, v, 4)
+    truth = w - 0.125 * (m / correction / root + decay * w)
+    assert_within(backend, W, truth, 16, np.abs(w) + 0.125 * m_scale / correction / root)
     assert_unchanged(backend, (G, g))
 
 
@@ -249,7 +286,7 @@ def test_take_gathers_whole_rows_for_every_replica(backend, rng, rows, lead, B, 
 
 
 @given(rng=rngs, M=sizes, H=sizes, W=sizes, reach=st.integers(0, 4), dtype=st.sampled_from([np.uint8, np.float32]))
-def test_shift_moves_each_image_by_its_own_offset_and_its_buffers_can_be_used_again(
+def test_translate_moves_each_image_by_its_own_offset_and_its_buffers_can_be_used_again(
     backend, rng, M, H, W, reach, dtype
 ):
     padded = move(backend, np.zeros((M, H + 2 * reach, W + 2 * reach), dtype))
@@ -260,7 +297,7 @@ def test_shift_moves_each_image_by_its_own_offset_and_its_buffers_can_be_used_ag
             if 0 <= y + dy[i] < H and 0 <= x + dx[i] < W:
                 truth[i, y + dy[i], x + dx[i]] = images[i, y, x]
         arguments, out = [move(backend, a) for a in (images, dy, dx)], poison(backend, images.shape, dtype)
-        assert backend.shift(*arguments, reach, padded, out) is out
+        assert backend.translate(*arguments, reach, padded, out) is out
         assert_unchanged(backend, (out, truth), *zip(arguments, (images, dy, dx), strict=True))
 
 
@@ -287,7 +324,7 @@ def test_a_training_gives_the_same_network_on_every_backend(backend, seeds, nest
         teacher = md.Network.mlp([16, 8, 3], backend=on, dtype=np.float64)
         data = md.TransferSet.from_teacher(teacher, data, jitter=1)
         student = md.Network.mlp([16, 5, 5, 3], seeds=seeds, dropout=0.3, input_dropout=0.2, backend=on, dtype=float)
-        optimizer = md.SGD(md.linear(0.1), nesterov=nesterov, max_norm=1.5)
+        optimizer = md.SGD(md.linear_decay(0.1), nesterov=nesterov, max_norm=1.5)
         objective = md.Objective(temperature=3, alpha=0.5)
         md.fit(student, data, objective, optimizer, epochs=3, batch_size=16, jitter=1, progress=False)
         return on.to_host(student.parameters)
@@ -355,6 +392,7 @@ def test_with_cupy_but_no_gpu_the_error_says_that_the_gpu_is_missing(unset):
     with pytest.raises(md.BackendUnavailable, match=r"^backend 'cupy' needs an NVIDIA GPU: CuPy 14\.2\.0 is installed"):
         md.set_backend("cupy")
     cupy.is_available = lambda: True
+    vars(cupy).update({name: getattr(np, name) for name in XP_FUNCTIONS.split()})
     assert md.set_backend("cupy").xp is cupy
 
 
@@ -363,6 +401,6 @@ def test_networks_and_data_keep_the_backend_with_which_they_were_made(unset):
     network, data = md.Network.mlp([4, 3, 2]), md.Dataset(np.ones((6, 4)), np.arange(6) % 2)
     md.set_backend("numpy")
     assert type(network.parameters) is type(data.inputs) is type(network.predict(np.ones((2, 4)))) is fake_cupy.ndarray
-    md.fit(network, data, md.Objective(), md.SGD(0.1), epochs=1, progress=False)
+    md.fit(network, data, md.Objective(alpha=0), md.SGD(0.1), epochs=1, progress=False)
     assert type(network.parameters) is fake_cupy.ndarray
     assert type(md.Network.mlp([4, 3, 2]).parameters) is np.ndarray

@@ -213,13 +213,13 @@ def test_a_subset_keeps_the_classes_and_a_transfer_set_its_logits(backend) -> No
 
 def test_shifts_are_the_images_moved_row_by_row_of_moves(backend) -> None:
     images = np.arange(1, 13, dtype=np.uint8).reshape(1, 3, 4)
-    shifts = [backend.to_host(x) for x in Dataset(images, [0], backend).shifts(1)]
+    shifts = [backend.to_host(x) for x in Dataset(images, [0], backend).translations(1)]
     assert len(shifts) == 9
     np.testing.assert_array_equal(shifts[4], images)
     np.testing.assert_array_equal(shifts[0], [[[2 + 4, 7, 8, 0], [10, 11, 12, 0], [0, 0, 0, 0]]])  # up and left
     np.testing.assert_array_equal(shifts[5], [[[0, 1, 2, 3], [0, 5, 6, 7], [0, 9, 10, 11]]])  # right
     with pytest.raises(ArgumentError, match="jitter needs images"):
-        next(Dataset(images, [0], backend).shifts(3))
+        next(Dataset(images, [0], backend).translations(3))
 
 
 def test_a_transfer_set_asks_its_teacher_once(backend, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Eq. 8: the two means of several teachers' probabilities, as logits."""
+"""The two means of several teachers' probabilities, as logits."""
 
 import numpy as np
 import pytest
@@ -23,12 +23,12 @@ def assert_rows_are_close(found, truth):
 
 
 @given(v=members(), T=temperatures)
-def test_eq8_the_arithmetic_mean_of_logits_has_the_mean_of_the_probabilities(v, T):
+def test_the_arithmetic_mean_of_logits_has_the_mean_of_the_probabilities(v, T):
     assert_rows_are_close(softmax(arithmetic_mean(v, T), T), softmax(v, T).mean(axis=0))
 
 
 @given(v=members(), T=temperatures)
-def test_eq8_the_geometric_mean_of_logits_has_the_normalised_geometric_mean_of_the_probabilities(v, T):
+def test_the_geometric_mean_of_logits_has_the_normalised_geometric_mean_of_the_probabilities(v, T):
     log_p = v / T - np.log(np.exp(v / T - (v / T).max(-1, keepdims=True)).sum(-1, keepdims=True))
     unnormalised = np.exp((mean := log_p.mean(axis=0)) - mean.max(axis=-1, keepdims=True))
     assert_rows_are_close(softmax(geometric_mean(v), T), unnormalised / unnormalised.sum(axis=-1, keepdims=True))

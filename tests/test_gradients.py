@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import minidistill as md
 from minidistill import Backend, random
-from minidistill.testing import WrongGradient, check_gradient, check_layer
+from minidistill.testing import WrongGradient, check_backward, check_gradient
 from minidistill.testing.gradients.check import _tolerance
 from minidistill.testing.gradients.derivative import Slope, derivative_along, to_host
 
@@ -101,20 +101,20 @@ def test_a_nan_gradient_is_rejected_with_its_place():
         check_gradient(lambda u: u.sum(), np.ones(3), np.array([1, np.nan, 1]))
 
 
-def bound(layer, shapes, backend, dtype=np.float64):
-    """A layer with the parameters W and b on a backend."""
-    rng = np.random.default_rng(0)
-    layer.bind(backend, 0, random.seed_key(7))
-    if shapes:
-        W, b = (backend.asarray(rng.standard_normal(shape), dtype=dtype) for shape in shapes)
-        layer.set_parameters(W, b, backend.xp.zeros_like(W), backend.xp.zeros_like(b))
+def bound(layer, backend, dtype):
+    """A layer with random parameters on a backend, the same for each."""
+    rng, arrays = np.random.default_rng(0), {}
+    for name, parameter in layer.parameters().items():
+        arrays[name] = backend.asarray(rng.standard_normal(parameter.shape), dtype=dtype)
+        arrays[f"d{name}"] = backend.xp.zeros_like(arrays[name])
+    layer.bind(backend, np.dtype(dtype), 0, random.seed_key(7), arrays)
     return layer
 
 
 LAYERS = {
     "Dense": lambda: md.Dense(4, 3),
-    "Hidden": lambda: md.Hidden(4, 3),
-    "Hidden with dropout": lambda: md.Hidden(4, 3, 0.5),
+    "DenseReLU": lambda: md.DenseReLU(4, 3),
+    "DenseReLU with dropout": lambda: md.DenseReLU(4, 3, 0.5),
     "ReLU": md.ReLU,
     "Dropout": lambda: md.Dropout(0.4),
 }
@@ -123,24 +123,26 @@ LAYERS = {
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 def test_every_layers_backward_is_the_derivative_of_its_forward_on_every_backend(backend, make, dtype):
-    layer, exact = (bound(make(), make().shapes, *where) for where in ((backend, dtype), (Backend(), np.float64)))
+    layer, exact = (bound(make(), *where) for where in ((backend, dtype), (Backend(), np.float64)))
     x = np.random.default_rng(1).standard_normal((5, 4)).astype(dtype)
 
     def forward(u, layer=layer):
-        layer.prepare(u.shape)
+        layer.scratch = layer.scratch_for(u.shape)
         out = layer.xp.empty((5, layer.n_out or 4), dtype=u.dtype)
         return layer.forward(u, out, 3)  # step 3: a dropout mask, the same each time
 
     def backward(dy):
         return layer.backward(dy, backend.xp.empty((5, 4), dtype=dtype))
 
-    check = check_layer(
+    check = check_backward(
         forward, backward, backend.asarray(x), reference=lambda u: forward(u, exact), method="difference"
     )
     assert check.error < (1e-6 if dtype == np.float64 else 1e-4)
     for wrong in (lambda dy: 1.01 * backward(dy), lambda dy: 0 * backward(dy)):
         with pytest.raises(WrongGradient):
-            check_layer(forward, wrong, backend.asarray(x), reference=lambda u: forward(u, exact), method="difference")
+            check_backward(
+                forward, wrong, backend.asarray(x), reference=lambda u: forward(u, exact), method="difference"
+            )
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
@@ -190,13 +192,13 @@ def test_the_cotangent_of_a_layer_leaves_no_output_out_and_is_the_same_for_the_s
         return 3 * dy
 
     options = {} if seed is None else {"seed": seed}
-    assert check_layer(lambda u: 3 * u, backward, x, **options).error < 1e-3
+    assert check_backward(lambda u: 3 * u, backward, x, **options).error < 1e-3
     rng = np.random.default_rng(seed or 0)
     expected = rng.choice([-1.0, 1.0], x.shape) * rng.uniform(0.5, 1.0, x.shape)
     assert seen[0].dtype == np.float32
     np.testing.assert_array_equal(seen[0], expected.astype(np.float32))
     with pytest.raises(WrongGradient):
-        check_layer(lambda u: 3 * u, lambda dy: 3.5 * dy, x)
+        check_backward(lambda u: 3 * u, lambda dy: 3.5 * dy, x)
 
 
 def domain(x):
@@ -280,7 +282,7 @@ def test_a_function_may_keep_its_gradient_in_a_buffer_and_overwrite_its_argument
 
     assert check_gradient(f, np.array([1.0, 2.0, 3.0]), method="difference").error < 1e-6
     x = np.array([0.5, 1.0])
-    assert check_layer(lambda u: np.exp(u, out=u), lambda dy: dy * np.exp(x), x).error < 1e-6
+    assert check_backward(lambda u: np.exp(u, out=u), lambda dy: dy * np.exp(x), x).error < 1e-6
     np.testing.assert_array_equal(x, [0.5, 1.0])
 
 
@@ -318,7 +320,7 @@ def test_a_large_constant_beside_an_analytic_function_is_no_reason_to_doubt_it()
 
 def test_a_layers_options_are_passed_on():
     with pytest.raises(WrongGradient, match="tolerated 1e-30"):
-        check_layer(
+        check_backward(
             lambda u: u * u / 3, lambda dy: dy * 2 * np.arange(1.0, 4) / 3.0000001, np.arange(1.0, 4), tolerance=1e-30
         )
 

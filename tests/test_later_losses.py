@@ -13,7 +13,7 @@ from strategies import MUTATING, law, some
 
 import minidistill as md
 from minidistill.losses import high_temperature_gradient, logit_matching_gradient
-from minidistill.softmax import _softmax_backward
+from minidistill.losses.divergences import softmax_backward
 from minidistill.testing import check_distillation_loss
 from minidistill.testing.gradients.strategies import batches_BN, contiguous, layouts
 
@@ -87,7 +87,7 @@ def test_value_and_gradient_are_finite_at_extreme_logits_in_float32_which_stays_
 
 @every_loss
 @some
-@given(batches_BN(scale=3.0, classes=2, lead=st.sampled_from([(2,), (3,)])), temperatures)
+@given(batches_BN(scale=3.0, classes=2, leading=st.sampled_from([(2,), (3,)])), temperatures)
 def test_a_loss_of_replicas_is_each_replicas_loss(backend, loss, batch, T):
     z, v, y = batch
     value, dz = on(backend, loss, z, v, y, T)
@@ -116,7 +116,7 @@ def test_a_student_that_equals_its_teacher_has_no_loss_and_no_gradient(name, bat
 
 @law
 @given(rows, temperatures)
-def test_eq6_logit_matching_over_N_T2_is_the_limit_of_the_soft_gradient(batch, T):
+def test_eq4_logit_matching_over_N_T2_is_the_limit_of_the_soft_gradient(batch, T):
     z, v, _ = batch
     np.testing.assert_allclose(
         md.logit_matching(z, v)[1] / (z.shape[-1] * T * T), logit_matching_gradient(z, v, T), rtol=1e-12, atol=1e-18
@@ -150,7 +150,7 @@ def test_jensen_shannon_tends_to_either_kl_at_the_ends_of_beta(batch, T):
 
 
 @law
-@given(batches_BN(scale=3.0, classes=2, batch=1, lead=st.just(())), temperatures)
+@given(batches_BN(scale=3.0, classes=2, batch=1, leading=st.just(())), temperatures)
 def test_kl_is_its_part_about_the_target_and_1_less_p_y_times_its_part_about_the_others(batch, T):
     z, v, y = (u[:1] for u in batch)
     rest = 1 - float(md.softmax(v, T)[0, y[0]])
@@ -283,7 +283,7 @@ def test_the_ends_of_every_range_are_allowed(name):
 
 def test_where_one_class_is_certain_its_gradient_keeps_the_digits_of_the_others():
     q, dq = np.array([[1.0, 1e-30, 1e-40]]), np.array([[100.0, 1.0, 2.0]])
-    np.testing.assert_allclose(_softmax_backward(q, dq, 2.0)[0], [99e-30 / 2, -99e-30 / 2, -98e-40 / 2], rtol=1e-9)
+    np.testing.assert_allclose(softmax_backward(q, dq, 2.0)[0], [99e-30 / 2, -99e-30 / 2, -98e-40 / 2], rtol=1e-9)
     for z, v in (((40, 0, 0.5), (42, 0, 1)), ((0.5, 0, 40), (1, 0, 42))):
         y = np.array([int(np.argmax(z))])
         rest_q, rest_p = (np.exp(np.sort(u)[:2] - max(u)).sum() for u in (z, v))  # 1 - q_y, 1 - p_y to 1e-17

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from numerics import central_difference, complex_step, relative_error
 from strategies import law
 
-from minidistill import ArgumentError, Dense, Dropout, Hidden, ReLU, random
+from minidistill import ArgumentError, Dense, DenseReLU, Dropout, ReLU, random
 from minidistill.backend import Backend
-from minidistill.layers import recall
-from minidistill.random import DROPOUT, KeepMask, seed_key, stream_key
+from minidistill.random import DROPOUT, KeepMask, purpose_key, seed_key
 from minidistill.testing.gradients.strategies import replicas, seeds
 
 EPS = float(np.finfo(np.float64).eps)
@@ -24,8 +23,8 @@ LAYERS = {
     "Dense": lambda n, m: Dense(n, m),
     "ReLU": lambda n, m: ReLU(),
     "Dropout": lambda n, m: Dropout(0.4),
-    "Hidden": lambda n, m: Hidden(n, m),
-    "Hidden with dropout": lambda n, m: Hidden(n, m, 0.4),
+    "DenseReLU": lambda n, m: DenseReLU(n, m),
+    "DenseReLU with dropout": lambda n, m: DenseReLU(n, m, 0.4),
 }
 every_layer = pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
 
@@ -55,11 +54,12 @@ def cases(draw: Any, steps: Any = steps) -> Case:
 def forward(backend: Backend, layer: Any, case: Case, x: Any, W: Any, b: Any) -> Any:
     """y, on the backend, of a layer that gets buffers for it first; index 1 and the case's seed choose its masks."""
     R = x.shape[:-2]
-    layer.bind(backend, 1, seed_key([case.seed + r for r in range(R[0])] if R else case.seed, backend.asarray))
     x, W, b = (backend.asarray(u) for u in (x, W, b))
-    if isinstance(layer, Dense):
-        layer.set_parameters(W, b, backend.xp.zeros_like(W), backend.xp.zeros_like(b))
-    layer.prepare(x.shape)
+    arrays = {"W": W, "b": b, "dW": backend.xp.zeros_like(W), "db": backend.xp.zeros_like(b)}
+    seeds = [case.seed + r for r in range(R[0])] if R else case.seed
+    layer.__dict__ = vars(layer.unbound())  # as if it was new
+    layer.bind(backend, x.dtype, 1, seed_key(seeds, backend.asarray), arrays if layer.parameters() else {})
+    layer.scratch = layer.scratch_for(x.shape)
     y = backend.xp.empty((*x.shape[:-1], layer.n_out or x.shape[-1]), dtype=x.dtype)
     return layer.forward(x, y, case.step)
 
@@ -69,8 +69,7 @@ def gradients(backend: Backend, layer: Any, case: Case) -> dict[str, np.ndarray]
     y = forward(backend, layer, case, case.x, case.W, case.b)
     dy = backend.asarray(case.cotangent(y.shape[-1]))
     found = {"x": layer.backward(dy, backend.xp.empty(case.x.shape))}
-    if isinstance(layer, Dense):
-        found |= {"W": layer.dW, "b": layer.db}
+    found |= {name: getattr(layer, f"d{name}") for name in layer.parameters()}
     return {name: backend.to_host(gradient).copy() for name, gradient in found.items()}
 
 
@@ -117,21 +116,21 @@ def test_backward_is_the_derivative_by_inputs_weights_and_biases(backend, make, 
 
 
 class NoBiasGradient(Dense):
-    def backward(self, dy, out, carry=0.0):
-        dx = super().backward(dy, out, carry)
+    def backward(self, dy, out, momentum=0.0):
+        dx = super().backward(dy, out, momentum)
         self.db[...] = 0
         return dx
 
 
 class LeakyBackward(ReLU):
-    def backward(self, dy, out, carry=0.0):
+    def backward(self, dy, out, momentum=0.0):
         out[...] = dy
         return out
 
 
-class MasklessBackward(Hidden):
-    def backward(self, dy, out, carry=0.0):
-        return Dense.backward(self, dy, out, carry)
+class MasklessBackward(DenseReLU):
+    def backward(self, dy, out, momentum=0.0):
+        return Dense.backward(self, dy, out, momentum)
 
 
 class UnscaledForward(Dropout):
@@ -142,8 +141,8 @@ class UnscaledForward(Dropout):
 
 
 class UnscaledBackward(Dropout):
-    def backward(self, dy, out, carry=0.0):
-        dx = super().backward(dy, out, carry)
+    def backward(self, dy, out, momentum=0.0):
+        dx = super().backward(dy, out, momentum)
         dx *= self.keep
         return dx
 
@@ -169,27 +168,27 @@ def test_the_test_of_backward_rejects_it_with_a_mistake(make, name, case):
     assert disagreements(layer, case, found)[name] > 1e-3 > tolerance(case)
 
 
-with_parameters = pytest.mark.parametrize("make", [LAYERS["Dense"], LAYERS["Hidden with dropout"]], ids="DH")
+with_parameters = pytest.mark.parametrize("make", [LAYERS["Dense"], LAYERS["DenseReLU with dropout"]], ids="DH")
 
 
 @with_parameters
 @law
 @given(cases(), st.sampled_from([0.0, 0.5, 0.9]))
-def test_backward_adds_to_carry_times_the_old_gradients(backend, make, case, carry):
+def test_backward_adds_to_momentum_times_the_old_gradients(backend, make, case, momentum):
     layer = make(*case.W.shape[-2:])
     new = gradients(backend, layer, case)
     old = {"W": np.cos(case.W), "b": np.cos(case.b)}
     layer.dW[...], layer.db[...] = backend.asarray(old["W"]), backend.asarray(old["b"])
-    assert layer.backward(backend.asarray(case.cotangent(layer.n_out)), None, carry) is None
+    assert layer.backward(backend.asarray(case.cotangent(layer.n_out)), None, momentum) is None
     for name, total in (("W", layer.dW), ("b", layer.db)):
-        expected = carry * old[name] + new[name]
+        expected = momentum * old[name] + new[name]
         np.testing.assert_allclose(backend.to_host(total), expected, rtol=0, atol=16 * EPS * case.x.shape[-2])
 
 
 @with_parameters
 @law
 @given(cases())
-def test_backward_without_carry_does_not_read_the_old_gradients(backend, make, case):
+def test_backward_without_momentum_does_not_read_the_old_gradients(backend, make, case):
     layer = make(*case.W.shape[-2:])
     new = gradients(backend, layer, case)
     layer.dW.fill(np.nan)
@@ -202,9 +201,9 @@ def test_backward_without_carry_does_not_read_the_old_gradients(backend, make, c
 @pytest.mark.parametrize("rate", [0.0, 0.4])
 @law
 @given(case=cases())
-def test_hidden_is_dense_then_relu_then_dropout_forward_and_backward(backend, rate, case):
+def test_dense_relu_is_dense_then_relu_then_dropout_forward_and_backward(backend, rate, case):
     n, m = case.W.shape[-2:]
-    hidden, dense, relu, dropout = Hidden(n, m, rate), Dense(n, m), ReLU(), Dropout(rate)
+    hidden, dense, relu, dropout = DenseReLU(n, m, rate), Dense(n, m), ReLU(), Dropout(rate)
     found = gradients(backend, hidden, case)
     y = forward(backend, dense, case, case.x, case.W, case.b)
     for layer in (relu, dropout):
@@ -226,7 +225,7 @@ def test_dropout_gives_0_or_x_over_keep_by_the_mask_of_its_step_and_leaves_x_alo
     assert abs(layer.keep - (1 - rate)) <= 1 / 512  # the nearest multiple of 1/256
     y = backend.to_host(forward(backend, layer, case, case.x, case.W, case.b))
     mask = KeepMask(backend.xp, case.x.shape)
-    keep = backend.to_host(mask.draw(layer.seed, stream_key(DROPOUT + 1, case.step), layer.threshold))
+    keep = backend.to_host(mask.draw(layer.seed, purpose_key(DROPOUT + 1, case.step), layer.threshold))
     np.testing.assert_allclose(y, keep * case.x / layer.keep, rtol=2 * EPS)
     again = backend.to_host(forward(backend, layer, case, case.x, case.W, case.b))
     np.testing.assert_array_equal(y, again)
@@ -249,53 +248,46 @@ def test_the_gradient_of_relu_at_exactly_0_is_0(backend, case, seed):
     expected = case.cotangent(case.x.shape[-1]) * (case.x > 0)
     np.testing.assert_array_equal(gradients(backend, ReLU(), case)["x"], expected)
     case = case._replace(W=np.zeros_like(case.W), b=np.zeros_like(case.b))  # every x W + b is 0
-    layer = Hidden(*case.W.shape[-2:])
+    layer = DenseReLU(*case.W.shape[-2:])
     assert not any(gradient.any() for gradient in gradients(backend, layer, case).values())
 
 
 def prepared(layer, shape, dtype=np.float32):
     """A layer bound to NumPy with parameters, ready for batches x of this shape."""
-    layer.bind(Backend(), 0, random.seed_key(1))
-    if layer.shapes:
-        parameters = [np.ones((*shape[:-2], *of), dtype) for of in layer.shapes]
-        layer.set_parameters(*parameters, *map(np.zeros_like, parameters))
-    layer.prepare(shape)
+    arrays = {}
+    for name, parameter in layer.parameters().items():
+        arrays[name] = np.ones((*shape[:-2], *parameter.shape), dtype)
+        arrays[f"d{name}"] = np.zeros_like(arrays[name])
+    layer.bind(Backend(), np.dtype(dtype), 0, random.seed_key(1), arrays)
+    layer.scratch = layer.scratch_for(shape)
     return layer
 
 
-@pytest.mark.parametrize("make", [Dense, Hidden])
-def test_a_layer_keeps_scratch_for_each_batch_shape(make):
-    layer = prepared(make(4, 3), (2, 5, 4))
-    first = layer.ones
-    assert (first.shape, first.dtype) == ((2, 1, 5), np.float32)
-    layer.prepare((2, 6, 4))
-    assert layer.ones.shape == (2, 1, 6)
-    layer.prepare((2, 5, 4))
-    assert layer.ones is first
+def test_a_layer_keeps_its_scratch_for_four_batch_shapes_and_then_gives_up_the_one_unused_longest():
+    layer, kept = prepared(ReLU(), (1, 4)), {}
+    for rows in (1, 2, 3, 4):
+        layer.scratch = layer.scratch_for((rows, 4))
+        kept[rows] = layer.scratch
+        assert (layer.scratch.shape, layer.scratch.dtype) == ((rows, 4), bool)
+    for rows, found in ((1, True), (5, False), (1, True), (3, True), (2, False)):
+        layer.scratch = layer.scratch_for((rows, 4))
+        assert (layer.scratch is kept.get(rows)) == found
 
 
 def test_masks_and_signs_are_boolean_buffers_of_the_layers_output_for_each_shape():
-    hidden, relu, dropout = layers = [prepared(layer, (5, 4)) for layer in (Hidden(4, 3, 0.5), ReLU(), Dropout(0.5))]
+    hidden, relu, dropout = layers = [prepared(layer, (5, 4)) for layer in (DenseReLU(4, 3, 0.5), ReLU(), Dropout(0.5))]
     for rows in (5, 6, 5):
         for layer in layers:
-            layer.prepare((rows, 4))
-        assert hidden.positive.shape == hidden.mask.keep.shape == (rows, 3)
-        assert relu.positive.shape == dropout.mask.keep.shape == (rows, 4)
-        for buffer in (hidden.positive, hidden.mask.keep, relu.positive, dropout.mask.keep):
+            layer.scratch = layer.scratch_for((rows, 4))
+        mask, positive = hidden.scratch
+        assert positive.shape == mask.keep.shape == (rows, 3)
+        assert relu.scratch.shape == dropout.scratch.keep.shape == (rows, 4)
+        for buffer in (positive, mask.keep, relu.scratch, dropout.scratch.keep):
             assert buffer.dtype == bool
 
 
-def test_scratch_is_kept_for_four_shapes_and_the_oldest_is_given_up_for_a_fifth():
-    made = {}
-    for key in (1, 2, 3, 4, 1, 5):
-        assert recall(made, key, lambda key=key: [key]) == [key]
-    assert list(made) == [2, 3, 4, 5]
-    kept = made[2]
-    assert recall(made, 2, lambda: pytest.fail("made again")) is kept
-
-
 def test_a_layer_without_dropout_draws_no_mask():
-    assert prepared(Hidden(4, 3), (5, 4)).mask is None
+    assert prepared(DenseReLU(4, 3), (5, 4)).scratch[0] is None
     layer = prepared(Dropout(0.0), (5, 4))
     layer.backend.dropout = lambda *arguments: pytest.fail("a mask was drawn")
     x = np.ones((5, 4), np.float32)
@@ -303,21 +295,21 @@ def test_a_layer_without_dropout_draws_no_mask():
         np.testing.assert_array_equal(layer.forward(x, out, 3), 1)
 
 
-@pytest.mark.parametrize("make", [lambda: Dense(4, 3), lambda: Hidden(4, 3, 0.5), ReLU, lambda: Dropout(0.5)])
-def test_backward_writes_dx_into_its_buffer_and_without_carry_forgets_old_gradients(make):
+@pytest.mark.parametrize("make", [lambda: Dense(4, 3), lambda: DenseReLU(4, 3, 0.5), ReLU, lambda: Dropout(0.5)])
+def test_backward_writes_dx_into_its_buffer_and_without_momentum_forgets_old_gradients(make):
     layer = prepared(make(), (5, 4))
     x, dx = np.ones((5, 4), np.float32), np.empty((5, 4), np.float32)
     dy = np.ones((5, layer.n_out or 4), np.float32)
     layer.forward(x, np.empty_like(dy), 3)
     assert layer.backward(dy.copy(), dx) is dx
-    if layer.shapes:
+    if layer.parameters():
         once = layer.dW.copy(), layer.db.copy()
         layer.backward(dy.copy(), dx)
         np.testing.assert_array_equal(layer.dW, once[0])
         np.testing.assert_array_equal(layer.db, once[1])
 
 
-@pytest.mark.parametrize("make", [Dense, Hidden])
+@pytest.mark.parametrize("make", [Dense, DenseReLU])
 def test_a_layers_sizes_are_counts(make):
     with pytest.raises(ArgumentError, match=r"^n_in must"):
         make(0, 3)

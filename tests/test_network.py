@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from numerics import complex_step, relative_error
 from strategies import alphas, few, law
 
-from minidistill import SGD, ArgumentError, Dense, Hidden, Network, Objective, ReLU, TransferSet, distillation, fit
+from minidistill import SGD, ArgumentError, Dense, DenseReLU, Network, Objective, ReLU, TransferSet, distillation, fit
 from minidistill.backend import Backend
 from minidistill.layers import Layer
 from minidistill.testing.gradients.strategies import labels_B, logits_BN, seeds, temperatures
@@ -42,8 +42,8 @@ def test_the_gradient_of_a_whole_network_is_the_derivative_by_every_parameter(
     network = a_network(backend, sizes, some_seeds, seed, dtype=np.float64, **options)
     twin = a_network(Backend(), sizes, some_seeds, seed, dtype=np.complex128, **options)
     theta = scramble(network, seed)
-    x = np.random.default_rng(seed + 1).uniform(0.1, 1, (*network.lead, B, sizes[0]))
-    v = data.draw(logits_BN((*network.lead, B, sizes[-1]), scale=1.0))
+    x = np.random.default_rng(seed + 1).uniform(0.1, 1, (*network.replica_shape, B, sizes[0]))
+    v = data.draw(logits_BN((*network.replica_shape, B, sizes[-1]), scale=1.0))
     y = data.draw(labels_B(v.shape))
 
     def cost(parameters: np.ndarray) -> Any:
@@ -132,7 +132,7 @@ def test_predict_is_forward_in_blocks_without_dropout(backend, sizes, some_seeds
         z = backend.to_host(network.predict(pixels))
     x = backend.asarray((pixels / 255).astype(np.float32))
     whole = backend.to_host(network.forward(x))
-    assert z.shape == (*network.lead, M, sizes[-1])
+    assert z.shape == (*network.replica_shape, M, sizes[-1])
     # Sums of at most 4 terms of the size of |x| |W|, layer after layer, in float32, with 1/255 rounded once.
     atol = 64 * float(np.finfo(np.float32).eps) * 5.0 ** len(sizes)
     np.testing.assert_allclose(z, whole, rtol=0, atol=atol)
@@ -142,7 +142,7 @@ def test_predict_is_forward_in_blocks_without_dropout(backend, sizes, some_seeds
 @given(sizes, seed_lists, seeds, st.integers(0, 1000))
 def test_forward_is_a_function_of_x_and_step_alone_and_leaves_x_alone(backend, sizes, some_seeds, seed, step):
     network = a_network(backend, sizes, some_seeds, seed, input_dropout=0.5, dropout=0.5)
-    x = np.random.default_rng(seed).random((*network.lead, 3, sizes[0]), dtype=np.float32)
+    x = np.random.default_rng(seed).random((*network.replica_shape, 3, sizes[0]), dtype=np.float32)
     on_device = backend.asarray(x.copy())
     z = backend.to_host(network.forward(on_device, step)).copy()
     network.forward(on_device[..., :1, :], step + 1)  # another mask, and other buffers
@@ -160,7 +160,7 @@ def test_a_replica_has_the_weights_of_a_network_of_its_seed(backend, sizes, some
 
 
 def a_small_network(backend: Any) -> Network:
-    return Network([Hidden(3, 4), Dense(4, 2)], backend=backend)
+    return Network([DenseReLU(3, 4), Dense(4, 2)], backend=backend)
 
 
 BAD: dict[str, Any] = {
@@ -174,7 +174,7 @@ BAD: dict[str, Any] = {
     "no seeds": ("seeds", lambda backend: Network.mlp([3, 2], seeds=[], backend=backend)),
     "a negative seed": ("seeds", lambda backend: Network.mlp([3, 2], seeds=[-1], backend=backend)),
     "a layer of no inputs": ("n_in", lambda backend: Dense(0, 2)),
-    "a layer of half an output": ("n_out", lambda backend: Hidden(2, 2.5)),
+    "a layer of half an output": ("n_out", lambda backend: DenseReLU(2, 2.5)),
     "a dropout of everything": ("dropout rate", lambda backend: Network.mlp([3, 3, 2], dropout=1.0, backend=backend)),
 }
 

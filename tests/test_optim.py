@@ -1,5 +1,6 @@
-"""The optimiser: momentum by `carry` is the textbook's, schedules stay positive, and max-norm only ever shortens."""
+"""Optimisers: each step is its textbook's, schedules stay positive, and max-norm only ever shortens."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,8 +9,18 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import law
 
-from minidistill import SGD, ArgumentError, Dense, Network, constant, cosine, linear
-from minidistill import steps as stepwise
+from minidistill import (
+    SGD,
+    AdamW,
+    ArgumentError,
+    Dense,
+    Network,
+    Optimizer,
+    constant_rate,
+    cosine_decay,
+    linear_decay,
+    step_decay,
+)
 from minidistill.testing.gradients.strategies import seeds
 
 EPS = float(np.finfo(np.float64).eps)
@@ -23,22 +34,47 @@ def a_layer(backend: Any, shape: tuple[int, int], lead: Any = None, dtype: Any =
     return Network([Dense(*shape)], seeds=3 if lead is None else lead, dtype=dtype, backend=backend)
 
 
-def descend(optimizer: SGD, network: Network, batches: list[Any], learning_rate: list[float]) -> np.ndarray:
-    """The parameters after a step on each (x, dz), as the training loop takes it: dz is scaled by η beforehand."""
+def no_gradient(network: Network) -> Any:
+    """A batch (x, dz) at which every gradient is 0."""
+    return tuple(np.zeros((*network.replica_shape, 1, n)) for n in (network.n_in, network.n_out))
+
+
+def descend(optimizer: Optimizer, network: Network, batches: list[Any], learning_rate: list[float]) -> np.ndarray:
+    """The parameters after a step on each (x, dz), as the training loop takes it."""
     backend = network.backend
     for (x, dz), eta in zip(batches, learning_rate, strict=True):
         network.forward(backend.asarray(x))
-        network.backward(backend.asarray(eta * dz), optimizer.carry)
-        optimizer.step(network)
+        optimizer.step(network, backend.asarray(dz.copy()), eta)
     return backend.to_host(network.parameters).copy()
 
 
-def textbook(w: np.ndarray, gradients: list[np.ndarray], eta: list[float], m: float, nesterov: bool) -> np.ndarray:
-    """Sutskever et al. (2013): v = m v + η g; w -= v, or w -= m v + η g."""
+def textbook(
+    w: np.ndarray, gradients: list[np.ndarray], eta: list[float], m: float, nesterov: bool, decay: float = 0.0
+) -> np.ndarray:
+    """Sutskever et al. (2013): v = m v + η (g + λ w); w -= v, or w -= m v + η (g + λ w)."""
     w, v = w.copy(), np.zeros_like(w)
     for g, rate in zip(gradients, eta, strict=True):
+        g = g + decay * w
         v = m * v + rate * g
         w -= m * v + rate * g if nesterov else v
+    return w
+
+
+def textbook_adamw(
+    w: np.ndarray, gradients: list[np.ndarray], eta: list[float], beta1: float, beta2: float, epsilon: float,
+    decay: float, *, coupled: bool = False, corrected: bool = True,
+) -> np.ndarray:  # fmt: skip
+    """Loshchilov and Hutter (2019), Algorithm 2, its lines 6 to 12, with η λ for their λ and η for their η_t α.
+
+    coupled: the L2 penalty of Algorithm 2's other colour, Adam. corrected: lines 9 and 10.
+    """
+    w, m, v = w.copy(), np.zeros_like(w), np.zeros_like(w)
+    for t, (g, rate) in enumerate(zip(gradients, eta, strict=True), start=1):
+        g = g + decay * w if coupled else g
+        m = beta1 * m + (1 - beta1) * g
+        v = beta2 * v + (1 - beta2) * g * g
+        m_hat, v_hat = (m / (1 - beta1**t), v / (1 - beta2**t)) if corrected else (m, v)
+        w = w - rate * (m_hat / (np.sqrt(v_hat) + epsilon) + (0 if coupled else decay * w))
     return w
 
 
@@ -59,17 +95,62 @@ def rounding(eta: list[float], m: float) -> float:
     return 10 * EPS * len(eta) * (1 + len(eta) * 3 * max(eta) / (1 - m))
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.05])
 @pytest.mark.parametrize("nesterov", [False, True], ids=["classical", "nesterov"])
 @law
 @given(descents(), momenta)
-def test_momentum_is_the_recursion_of_the_textbook(backend, nesterov, descent, m):
+def test_momentum_is_the_recursion_of_the_textbook(backend, nesterov, decay, descent, m):
     shape, lead, batches, gradients, eta = descent
     network = a_layer(backend, shape, lead)
     start = backend.to_host(network.parameters).copy()
-    found = descend(SGD(0.1, m, nesterov), network, batches, eta)
-    expected = textbook(start, gradients, eta, m, nesterov)
-    atol = rounding(eta, m) * (1 + np.abs(start).max())
+    found = descend(SGD(0.1, m, nesterov, weight_decay=decay), network, batches, eta)
+    expected = textbook(start, gradients, eta, m, nesterov, decay)
+    growth = (1 + decay * max(eta) / (1 - m)) ** len(eta)  # of a rounding error, which the decay feeds back
+    atol = growth * rounding(eta, m) * (1 + np.abs(start).max())
     np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+
+
+betas = st.floats(0, 0.999)
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.05])
+@law
+@given(descents(), betas, betas)
+def test_adamw_is_the_algorithm_of_its_paper(backend, decay, descent, beta1, beta2):
+    shape, lead, batches, gradients, eta = descent
+    network = a_layer(backend, shape, lead)
+    start = backend.to_host(network.parameters).copy()
+    eta = [min(rate, 0.1) for rate in eta]
+    found = descend(AdamW(0.1, beta1, beta2, epsilon=0.01, weight_decay=decay), network, batches, eta)
+    expected = textbook_adamw(start, gradients, eta, beta1, beta2, 0.01, decay)
+    # A running mean's weights, each off by a rounding over 1 - β, are divided by 1 - β again; gradients are below 3.
+    loss_of_digits = 1 / (1 - beta1) ** 2 + 1 / (1 - beta2) ** 2
+    atol = 1e3 * EPS * loss_of_digits * (1 + np.abs(start).max())
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+
+
+@pytest.mark.parametrize("wrong", [{"coupled": True}, {"corrected": False}], ids=["L2", "no correction"])
+@law
+@given(descents())
+def test_the_test_of_adamw_rejects_adam_with_l2_and_means_that_are_not_corrected(wrong, descent):
+    shape, lead, batches, gradients, _ = descent
+    network = a_layer("numpy", shape, lead)
+    start, eta = network.parameters.copy(), [0.1] * len(batches)
+    assume(min(np.abs(g).min() for g in gradients) > 0.01)
+    found = descend(AdamW(0.1, 0.9, 0.99, epsilon=1e-3, weight_decay=1.0), network, batches, eta)
+    expected = textbook_adamw(start, gradients, eta, 0.9, 0.99, 1e-3, 1.0, **wrong)
+    assert np.abs(found - expected).max() > 1e-4
+
+
+@law
+@given(descents(), st.floats(-6, 6))
+def test_the_first_step_of_adamw_is_the_learning_rate_whatever_the_size_of_the_gradient(backend, descent, exponent):
+    shape, lead, batches, gradients, _ = descent
+    assume(np.abs(gradients[0]).min() > 1e-3)
+    network = a_layer(backend, shape, lead)
+    start, (x, dz) = backend.to_host(network.parameters).copy(), batches[0]
+    after = descend(AdamW(0.1, epsilon=1e-20, weight_decay=0.0), network, [(x, 10**exponent * dz)], [0.1])
+    np.testing.assert_allclose(after, start - 0.1 * np.sign(gradients[0]), rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("nesterov", [False, True], ids=["classical", "nesterov"])
@@ -100,7 +181,11 @@ def test_without_momentum_both_are_w_minus_eta_g(backend, descent):
 
 # --- schedules -----------------------------------------------------------------------------------------------------
 
-SCHEDULES = {"linear": linear, "cosine": cosine, "steps": lambda rate, warmup: stepwise(rate, warmup=warmup)}
+SCHEDULES = {
+    "linear": linear_decay,
+    "cosine": cosine_decay,
+    "steps": lambda rate, warmup: step_decay(rate, warmup=warmup),
+}
 every_schedule = pytest.mark.parametrize("make", SCHEDULES.values(), ids=SCHEDULES)
 
 
@@ -135,16 +220,16 @@ def test_a_schedule_rises_in_its_warmup_and_never_after(make, rate, warmup, a, b
 def test_schedules_have_the_values_of_their_formulas(rate, warmup, t):
     done = warmup + t * (1 - warmup)
     atol = 8 * EPS * rate / (1 - warmup)
-    assert linear(rate, warmup)(done) == pytest.approx(rate * (1 - t), rel=0, abs=atol)
-    assert cosine(rate, warmup)(done) == pytest.approx(rate * np.cos(np.pi * t / 2) ** 2, rel=0, abs=2 * atol)
-    assert constant(rate)(done) == rate
+    assert linear_decay(rate, warmup)(done) == pytest.approx(rate * (1 - t), rel=0, abs=atol)
+    assert cosine_decay(rate, warmup)(done) == pytest.approx(rate * np.cos(np.pi * t / 2) ** 2, rel=0, abs=2 * atol)
+    assert constant_rate(rate)(done) == rate
 
 
 @law
 @given(rates, st.floats(0.1, 0.4), st.floats(0.5, 0.9), st.floats(0.01, 0.99), fractions())
 def test_steps_multiplies_by_its_factor_at_each_fraction(rate, first, second, factor, done):
     expected = rate * factor ** (int(done >= first) + int(done >= second))
-    assert stepwise(rate, (first, second), factor)(done) == pytest.approx(expected, rel=4 * EPS)
+    assert step_decay(rate, (first, second), factor)(done) == pytest.approx(expected, rel=4 * EPS)
 
 
 # --- max-norm ------------------------------------------------------------------------------------------------------
@@ -158,7 +243,7 @@ def test_max_norm_shortens_long_columns_to_the_limit_and_leaves_the_others(backe
     before[..., 0] = 0  # a dead unit, whose norm nothing may be divided by
     network.layers[0].W[...] = backend.asarray(before)
     network.layers[0].b[...] = 100.0
-    SGD(0.1, max_norm=limit).step(network)  # the gradients are 0
+    descend(SGD(0.1, max_norm=limit), network, [no_gradient(network)], [0.1])
     after, eps = backend.to_host(network.layers[0].W), float(np.finfo(dtype).eps)
     rounded = 2 * (n + 2) * eps
     norms, lengths = (np.linalg.norm(W.astype(float), axis=-2, keepdims=True) for W in (before, after))
@@ -185,18 +270,23 @@ def test_max_norm_holds_after_every_step(backend, descent, m, limit):
 
 BAD = {
     "rate 0": ("learning rate", lambda: SGD(0)),
-    "rate below 0": ("learning rate", lambda: linear(-0.1)),
-    "rate NaN": ("learning rate", lambda: cosine(float("nan"))),
-    "rate infinite": ("learning rate", lambda: constant(float("inf"))),
+    "rate below 0": ("learning rate", lambda: linear_decay(-0.1)),
+    "rate NaN": ("learning rate", lambda: cosine_decay(float("nan"))),
+    "rate infinite": ("learning rate", lambda: constant_rate(float("inf"))),
     "rate in words": ("learning rate", lambda: SGD("fast")),
-    "warmup of 1": ("warmup", lambda: linear(0.1, warmup=1.0)),
-    "warmup below 0": ("warmup", lambda: stepwise(0.1, warmup=-0.1)),
+    "warmup of 1": ("warmup", lambda: linear_decay(0.1, warmup=1.0)),
+    "warmup below 0": ("warmup", lambda: step_decay(0.1, warmup=-0.1)),
     "momentum 1": ("momentum", lambda: SGD(0.1, momentum=1.0)),
+    "beta1 of 1": ("beta1", lambda: AdamW(0.1, 1.0)),
+    "beta2 below 0": ("beta2", lambda: AdamW(0.1, 0.9, -0.1)),
+    "epsilon of 0": ("epsilon", lambda: AdamW(0.1, epsilon=0.0)),
+    "decay below 0": ("weight_decay", lambda: AdamW(0.1, weight_decay=-1.0)),
+    "SGD's decay below 0": ("weight_decay", lambda: SGD(0.1, weight_decay=-1.0)),
     "momentum below 0": ("momentum", lambda: SGD(0.1, momentum=-0.1)),
     "max_norm 0": ("max_norm", lambda: SGD(0.1, max_norm=0)),
-    "factor 0": ("factor", lambda: stepwise(0.1, factor=0)),
-    "at below 0": ("at", lambda: stepwise(0.1, at=(-0.1,))),
-    "at above 1": ("at", lambda: stepwise(0.1, at=(0.5, 1.5))),
+    "factor 0": ("factor", lambda: step_decay(0.1, factor=0)),
+    "at below 0": ("at", lambda: step_decay(0.1, at=(-0.1,))),
+    "at above 1": ("at", lambda: step_decay(0.1, at=(0.5, 1.5))),
 }
 
 
@@ -207,13 +297,88 @@ def test_an_error_names_the_argument_first(name, build):
 
 
 def test_an_optimiser_belongs_to_the_first_network_that_it_steps(backend):
-    optimizer = SGD(0.1)
-    optimizer.step(a_layer(backend, (2, 2)))
-    with pytest.raises(ArgumentError, match=r"^network must .*: make an SGD for each network$"):
-        optimizer.step(a_layer(backend, (2, 2)))
+    optimizer, networks = SGD(0.1), [a_layer(backend, (2, 2)) for _ in range(2)]
+    descend(optimizer, networks[0], [no_gradient(networks[0])], [0.1])
+    with pytest.raises(ArgumentError, match=r"^network must be the one .*: make one for each$"):
+        descend(optimizer, networks[1], [no_gradient(networks[1])], [0.1])
 
 
-@pytest.mark.parametrize("schedule", [linear, cosine, stepwise])
+def test_an_optimiser_that_another_has_replaced_does_not_go_on_with_the_others_momentum(backend):
+    network, first, second = a_layer(backend, (2, 2)), SGD(0.1), SGD(0.1)
+    for optimizer in (first, second):
+        descend(optimizer, network, [no_gradient(network)], [0.1])
+    with pytest.raises(ArgumentError, match=r"^network must have one optimiser at a time"):
+        descend(first, network, [no_gradient(network)], [0.1])
+
+
+def test_an_update_that_would_not_be_called_or_is_missing_or_returns_the_new_parameters_is_an_error(backend):
+    with pytest.raises(
+        ArgumentError, match=r"^DoubleMomentum\.update would not be called by SGD: derive from Optimizer"
+    ):
+
+        class DoubleMomentum(SGD):
+            def update(self, w, g, learning_rate):
+                self.v = self.momentum * self.v + learning_rate * g
+                w -= self.v
+
+    class Missing(Optimizer):
+        pass
+
+    class Returning(Optimizer):
+        def update(self, w, g, learning_rate):
+            return w - learning_rate * g
+
+    network = a_layer(backend, (2, 2))
+    with pytest.raises(NotImplementedError, match="Missing must define update"):
+        descend(Missing(0.1), network, [no_gradient(network)], [0.1])
+    with pytest.raises(ArgumentError, match=r"^Returning\.update must change w in place, and return nothing$"):
+        descend(Returning(0.1), network, [no_gradient(network)], [0.1])
+
+
+class Lion(Optimizer):
+    """w -= η sign(β1 m + (1 - β1) g), then m = β2 m + (1 - β2) g (Chen et al. 2023), written by the contract alone."""
+
+    remembers = ("m",)
+
+    def update(self, w, g, learning_rate):
+        xp, m = self.backend.xp, self.state["m"]
+        w -= learning_rate * xp.sign(0.9 * m + 0.1 * g)
+        m *= 0.99
+        m += 0.01 * g
+
+
+OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {  # every one of the package, and one by the contract alone
+    "SGD": lambda: SGD(0.1, weight_decay=0.01),
+    "Nesterov": lambda: SGD(0.1, nesterov=True),
+    "AdamW": lambda: AdamW(0.1),
+    "Lion": lambda: Lion(0.1, max_norm=1.0),
+}
+
+
+@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@law
+@given(descents())
+def test_replicas_step_as_separate_networks_do(backend, make, descent):
+    shape, _, batches, _, _ = descent
+    batches = [(x, dz) if x.ndim == 3 else (np.stack([x, x[..., ::-1]]), np.stack([dz, -dz])) for x, dz in batches]
+    together, eta = a_layer(backend, shape, [5, 6]), [0.1] * len(batches)
+    descend(make(), together, batches, eta)
+    for r, seed in enumerate([5, 6]):
+        alone = Network([Dense(*shape)], seeds=seed, dtype=np.float64, backend=backend)
+        descend(make(), alone, [(x[r], dz[r]) for x, dz in batches], eta)
+        ours, theirs = (backend.to_host(network.parameters) for network in (together.replica(r), alone))
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+
+
+def test_every_optimiser_of_the_package_is_in_the_table_of_the_tested():
+    import minidistill
+
+    public = {getattr(minidistill, name) for name in minidistill.__all__}
+    optimisers = {one for one in public if isinstance(one, type) and issubclass(one, Optimizer)} - {Optimizer}
+    assert optimisers <= {type(make()) for make in OPTIMIZERS.values()}
+
+
+@pytest.mark.parametrize("schedule", [linear_decay, cosine_decay, step_decay])
 def test_without_a_warm_up_the_first_rate_is_the_peak_and_with_one_the_warm_up_ends_there(schedule):
     assert schedule(0.3)(0.0) == 0.3
     warm = schedule(0.3, warmup=0.4)
@@ -224,13 +389,13 @@ def test_without_a_warm_up_the_first_rate_is_the_peak_and_with_one_the_warm_up_e
 
 
 def test_a_step_of_the_schedule_is_taken_at_its_fraction():
-    schedule = stepwise(1.0, at=(0.5, 0.75), factor=0.1)
+    schedule = step_decay(1.0, at=(0.5, 0.75), factor=0.1)
     np.testing.assert_allclose([schedule(t) for t in (0.4999, 0.5, 0.7499, 0.75)], [1, 0.1, 0.1, 0.01])
 
 
 def test_momentum_is_classical_unless_asked_otherwise_and_keeps_no_second_vector(backend):
-    optimizer = SGD(linear(0.1))
-    assert (optimizer.nesterov, optimizer.carry, optimizer.learning_rate(0.5)) == (False, 0.9, 0.05)
-    optimizer.step(a_layer(backend, (2, 2)))
-    assert optimizer.velocity is None
-    assert SGD(0.1, nesterov=True).carry == 0
+    optimizer, network = SGD(linear_decay(0.1)), a_layer(backend, (2, 2))
+    assert (optimizer.nesterov, optimizer.momentum, optimizer.learning_rate(0.5)) == (False, 0.9, 0.05)
+    descend(optimizer, network, [no_gradient(network)], [0.1])
+    assert optimizer.state == {}
+    assert optimizer.steps == 1

@@ -13,7 +13,6 @@ from hypothesis import given
 
 import minidistill as md
 from minidistill import random
-from minidistill.layers import keep_threshold
 
 SIGMAS = 5
 MULTIPLIERS = 0x7FEB352D, 0x846CA68B
@@ -51,7 +50,7 @@ def mixed(x):
 
 def draw(n=2**16, seed=0, purpose=0, position=0, first=0):
     counters = np.arange(first, first + n, dtype=np.uint32)
-    return random.words(random.seed_key(seed), random.stream_key(purpose, position), counters)
+    return random.words(random.seed_key(seed), random.purpose_key(purpose, position), counters)
 
 
 # --- the same bits everywhere ------------------------------------------------------------------------------------
@@ -60,48 +59,48 @@ def draw(n=2**16, seed=0, purpose=0, position=0, first=0):
 def test_the_first_words_never_change(backend):
     counters = backend.xp.arange(4, dtype=np.uint32)
     for (seed, purpose, position), words in GOLDEN.items():
-        key = random.seed_key(seed), random.stream_key(purpose, position)
+        key = random.seed_key(seed), random.purpose_key(purpose, position)
         assert backend.to_host(random.words(*key, counters)).tolist() == words
 
 
 @given(seed=seeds, purpose=purposes, position=positions, first=st.integers(0, 2**32 - 8))
 def test_a_word_is_the_formula_in_whole_numbers(backend, seed, purpose, position, first):
     counters = backend.asarray(np.arange(first, first + 7, dtype=np.uint32))
-    words = random.words(random.seed_key(seed), random.stream_key(purpose, position), counters)
-    stream = mix(64 * position + purpose)
+    words = random.words(random.seed_key(seed), random.purpose_key(purpose, position), counters)
+    key = mix(64 * position + purpose)
     s1, s2 = mix(seed), mix((mix(seed) + 0x9E3779B9) % 2**32)
-    truth = [mix(mix((i + s1) % 2**32) ^ s2 ^ stream) for i in range(first, first + 7)]
+    truth = [mix(mix((i + s1) % 2**32) ^ s2 ^ key) for i in range(first, first + 7)]
     assert (words.dtype, backend.to_host(words).tolist()) == (np.uint32, truth)
-    uniform = random.uniform(random.seed_key(seed), random.stream_key(purpose, position), counters)
+    uniform = random.uniform(random.seed_key(seed), random.purpose_key(purpose, position), counters)
     assert backend.to_host(uniform).tolist() == [word / 2**32 for word in truth]  # exact, and below 1
 
 
 @given(some=st.lists(seeds, min_size=1, max_size=4), position=positions, shape=shapes, threshold=st.integers(1, 256))
 def test_a_replica_draws_what_it_draws_alone(backend, some, position, shape, threshold):
-    stream, xp = random.stream_key(random.DROPOUT, position), backend.xp
+    key, xp = random.purpose_key(random.DROPOUT, position), backend.xp
     counters = xp.arange(shape[1], dtype=np.uint32)
-    key = random.seed_key(some, backend.asarray)
-    together = random.KeepMask(xp, (len(some), *shape)).draw(key, stream, threshold)
-    orders = random.permutation((key[0][:, 0], key[1][:, 0]), stream, counters)
+    s1, s2 = random.seed_key(some, backend.asarray)
+    together = random.KeepMask(xp, (len(some), *shape)).draw((s1, s2), key, threshold)
+    orders = random.permutation((s1[:, 0], s2[:, 0]), key, counters)
     for r, seed in enumerate(some):
-        alone = random.KeepMask(xp, shape).draw(random.seed_key(seed), stream, threshold)
+        alone = random.KeepMask(xp, shape).draw(random.seed_key(seed), key, threshold)
         assert backend.to_host(together)[r].tolist() == backend.to_host(alone).tolist()
-        order = random.permutation(random.seed_key(seed), stream, counters)
+        order = random.permutation(random.seed_key(seed), key, counters)
         assert backend.to_host(orders)[r].tolist() == backend.to_host(order).tolist()
 
 
 @given(seed=seeds, position=positions, shape=shapes, more=st.integers(1, 20), threshold=st.integers(1, 255))
 def test_the_mask_of_a_row_does_not_depend_on_the_size_of_its_batch(backend, seed, position, shape, more, threshold):
-    key, stream = random.seed_key(seed), random.stream_key(random.DROPOUT, position)
-    small = random.KeepMask(backend.xp, shape).draw(key, stream, threshold)
-    large = random.KeepMask(backend.xp, (shape[0] + more, shape[1])).draw(key, stream, threshold)
+    seed_words, key = random.seed_key(seed), random.purpose_key(random.DROPOUT, position)
+    small = random.KeepMask(backend.xp, shape).draw(seed_words, key, threshold)
+    large = random.KeepMask(backend.xp, (shape[0] + more, shape[1])).draw(seed_words, key, threshold)
     assert backend.to_host(large)[: shape[0]].tolist() == backend.to_host(small).tolist()
 
 
 @given(seed=seeds, n=st.integers(1, 300), position=positions)
 def test_a_permutation_holds_every_number_once_and_is_that_of_the_reference(backend, seed, n, position):
-    key, stream = random.seed_key(seed), random.stream_key(random.SHUFFLE, position)
-    order = random.permutation(key, stream, backend.xp.arange(n, dtype=np.uint32))
+    seed_words, key = random.seed_key(seed), random.purpose_key(random.SHUFFLE, position)
+    order = random.permutation(seed_words, key, backend.xp.arange(n, dtype=np.uint32))
     assert order.dtype == np.int64
     assert sorted(backend.to_host(order).tolist()) == list(range(n))
     assert (
@@ -126,8 +125,8 @@ def test_mix_is_a_bijection_with_this_inverse():
         np.testing.assert_array_equal(mixed(unmix(x)), x)
 
 
-def test_no_two_streams_share_a_key():
-    keys = {random.stream_key(purpose, position) for purpose in range(64) for position in range(500)}
+def test_no_two_purposes_and_positions_share_a_key():
+    keys = {random.purpose_key(purpose, position) for purpose in range(64) for position in range(500)}
     assert len(keys) == 64 * 500
 
 
@@ -174,7 +173,7 @@ def test_every_byte_of_a_word_is_uniform_over_many_keys(byte):
 
 
 @pytest.mark.parametrize("between", NEIGHBOURS)
-def test_neighbouring_streams_are_uncorrelated(between):
+def test_neighbouring_purposes_and_positions_are_uncorrelated(between):
     """n products of independent uniforms, scaled to variance 1, have a mean r of variance 1/n; so r sqrt(n) ~ N(0, 1).
 
     K of their squares sum to a chi-square, of mean K and variance 2 K. Bits that are equal half of the time have a rate
@@ -198,10 +197,10 @@ def test_all_orders_of_four_are_equally_likely(over):
     n, counters = 4800, np.arange(4, dtype=np.uint32)
     if over == "seeds":
         keys = tuple(half[:, 0] for half in random.seed_key(list(range(n))))  # each (n, 1)
-        orders = random.permutation(keys, random.stream_key(random.SHUFFLE), counters)
+        orders = random.permutation(keys, random.purpose_key(random.SHUFFLE), counters)
     else:
-        streams = [random.stream_key(random.SHUFFLE, epoch) for epoch in range(n)]
-        orders = np.array([random.permutation(random.seed_key(0), stream, counters) for stream in streams])
+        keys = [random.purpose_key(random.SHUFFLE, epoch) for epoch in range(n)]
+        orders = np.array([random.permutation(random.seed_key(0), key, counters) for key in keys])
     _, counts = np.unique(orders @ [64, 16, 4, 1], return_counts=True)
     assert counts.size == 24
     assert chi_square(counts) <= 23 + SIGMAS * np.sqrt(46)
@@ -212,7 +211,7 @@ def test_all_orders_of_four_are_equally_likely(over):
 
 @given(rate=st.floats(0, 255 / 256))
 def test_the_keep_rate_is_the_nearest_multiple_of_1_in_256_and_never_0(rate):
-    threshold = keep_threshold(rate)
+    threshold = random.keep_threshold(rate)
     assert 1 <= threshold <= 256
     assert abs(threshold / 256 - (1 - rate)) <= 1 / 512
 
@@ -225,9 +224,9 @@ def test_a_rate_that_would_keep_nothing_or_more_than_all_is_refused(rate):
 
 @given(seed=seeds, position=positions, thresholds=st.tuples(st.integers(1, 256), st.integers(1, 256)))
 def test_a_higher_threshold_keeps_all_that_a_lower_one_keeps_and_256_keeps_all(backend, seed, position, thresholds):
-    mask, stream = random.KeepMask(backend.xp, (3, 50)), random.stream_key(random.DROPOUT, position)
+    mask, key = random.KeepMask(backend.xp, (3, 50)), random.purpose_key(random.DROPOUT, position)
     low, high, whole = (
-        backend.to_host(mask.draw(random.seed_key(seed), stream, threshold)).copy()
+        backend.to_host(mask.draw(random.seed_key(seed), key, threshold)).copy()
         for threshold in (*sorted(thresholds), 256)
     )
     assert (low <= high).all()
@@ -239,7 +238,7 @@ def test_the_share_that_is_kept_is_the_threshold_in_256(threshold):
     """A share of n independent units that are each kept with probability p has the variance p (1 - p)/n."""
     mask, p, steps = random.KeepMask(np, (64, 99)), threshold / 256, 100
     kept = [
-        mask.draw(random.seed_key(0), random.stream_key(random.DROPOUT, step), threshold).mean()
+        mask.draw(random.seed_key(0), random.purpose_key(random.DROPOUT, step), threshold).mean()
         for step in range(steps)
     ]
     assert abs(np.mean(kept) - p) <= SIGMAS * np.sqrt(p * (1 - p) / (steps * 64 * 99))
@@ -250,8 +249,8 @@ def test_dropout_keeps_the_mean_of_every_unit_in_training_and_every_unit_outside
     """Over S steps, a unit x that is kept with probability p and divided by p has a mean of variance x² (1/p - 1)/S."""
     steps, x = 400, np.linspace(-2, 3, 16 * 24).reshape(16, 24)
     layer, out = md.Dropout(rate), backend.asarray(np.zeros(x.shape))
-    layer.bind(backend, 0, random.seed_key(3))
-    layer.prepare(x.shape)
+    layer.bind(backend, np.dtype(float), 0, random.seed_key(3), {})
+    layer.scratch = layer.scratch_for(x.shape)
     on_device = backend.asarray(x.copy())
     mean = sum(backend.to_host(layer.forward(on_device, out, step)).copy() for step in range(steps)) / steps
     deviations = (mean - x) / np.abs(x) / np.sqrt((1 / layer.keep - 1) / steps)  # each about N(0, 1)
@@ -273,5 +272,5 @@ def test_a_mask_is_redrawn_in_its_own_memory():
     assert peak < 100_000  # of a million units
 
 
-def test_the_first_position_of_a_stream_is_0():
-    assert random.stream_key(random.SHUFFLE) == random.stream_key(random.SHUFFLE, 0)
+def test_the_first_position_of_a_purpose_is_0():
+    assert random.purpose_key(random.SHUFFLE) == random.purpose_key(random.SHUFFLE, 0)

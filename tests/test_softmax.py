@@ -1,4 +1,4 @@
-"""Softmax at a temperature, Eq. 1-2: what every q = softmax(z, T) obeys, on every backend, from T = 1e-2 to 1e4 and for
+"""Softmax at a temperature, Eq. 1: what every q = softmax(z, T) obeys, on every backend, from T = 1e-2 to 1e4 and for
 logits up to +-1e4.
 """
 
@@ -40,7 +40,7 @@ def rounding(dtype: Any, N: int) -> float:
 
 @law
 @given(z_any, temperatures, dtypes, layouts)
-def test_eq2_probabilities_are_finite_nonnegative_and_sum_to_one(backend, z, T, dtype, layout):
+def test_eq1_probabilities_are_finite_nonnegative_and_sum_to_one(backend, z, T, dtype, layout):
     q = on(backend, softmax, z.astype(dtype), T, layout)
     assert q.dtype == dtype
     assert q.shape == z.shape
@@ -50,7 +50,7 @@ def test_eq2_probabilities_are_finite_nonnegative_and_sum_to_one(backend, z, T, 
 
 @law
 @given(z_any, temperatures)
-def test_eq2_is_the_ratio_of_exponentials(backend, z, T):
+def test_eq1_is_the_ratio_of_exponentials(backend, z, T):
     u = z - z.min(axis=-1, keepdims=True)
     assume(u.max() / T < 700)  # where the naive formula still fits into a float64
     naive = np.exp(u / T) / np.exp(u / T).sum(axis=-1, keepdims=True)
@@ -59,7 +59,7 @@ def test_eq2_is_the_ratio_of_exponentials(backend, z, T):
 
 @law
 @given(z_any, dtypes)
-def test_eq1_is_eq2_at_T_equal_1_and_T_only_divides_the_logits(backend, z, dtype):
+def test_eq1_is_the_usual_softmax_at_T_equal_1_and_T_only_divides_the_logits(backend, z, dtype):
     z = z.astype(dtype)
     np.testing.assert_array_equal(on(backend, lambda z, T: softmax(z), z, 1.0), on(backend, softmax, z, 1.0))
     np.testing.assert_array_equal(on(backend, softmax, 8 * z, 8.0), on(backend, softmax, z, 1.0))  # exact: powers of 2
@@ -67,7 +67,7 @@ def test_eq1_is_eq2_at_T_equal_1_and_T_only_divides_the_logits(backend, z, dtype
 
 @law
 @given(z_any, temperatures, st.integers(-1000, 1000))
-def test_eq2_does_not_change_when_a_constant_is_added_to_z(backend, z, T, c):
+def test_eq1_does_not_change_when_a_constant_is_added_to_z(backend, z, T, c):
     z = np.round(z * 64) / 64  # z + c is then exact, and so is the difference from the maximum: the very same bits
     np.testing.assert_array_equal(on(backend, softmax, z + c, T), on(backend, softmax, z, T))
     np.testing.assert_array_equal(on(backend, log_softmax, z + c, T), on(backend, log_softmax, z, T))
@@ -75,7 +75,7 @@ def test_eq2_does_not_change_when_a_constant_is_added_to_z(backend, z, T, c):
 
 @law
 @given(z_any, temperatures, dtypes)
-def test_eq2_keeps_the_order_of_the_logits(backend, z, T, dtype):
+def test_eq1_keeps_the_order_of_the_logits(backend, z, T, dtype):
     z = z.astype(dtype)
     order = np.argsort(z, axis=-1, kind="stable")
     log_q = np.take_along_axis(on(backend, log_softmax, z, T), order, axis=-1)
@@ -87,7 +87,7 @@ def test_eq2_keeps_the_order_of_the_logits(backend, z, T, dtype):
 
 @law
 @given(z_any, temperatures, seeds)
-def test_eq2_permuting_classes_or_rows_permutes_q(backend, z, T, seed):
+def test_eq1_permuting_classes_or_rows_permutes_q(backend, z, T, seed):
     rng = np.random.default_rng(seed)
     classes, rows = rng.permutation(z.shape[-1]), rng.permutation(z.shape[-2])
     q = on(backend, softmax, z, T)
@@ -98,7 +98,7 @@ def test_eq2_permuting_classes_or_rows_permutes_q(backend, z, T, seed):
 
 @law
 @given(z_any, st.floats(0, 8))
-def test_eq2_tends_to_1_over_N_as_T_grows_no_slower_than_W_over_T(backend, z, exponent):
+def test_eq1_tends_to_1_over_N_as_T_grows_no_slower_than_W_over_T(backend, z, exponent):
     # With W = max z - min z of a row, exp(-W/T)/N <= q_i <= exp(W/T)/N.
     T = 10.0**exponent
     W, N = np.ptp(z, axis=-1, keepdims=True), z.shape[-1]
@@ -109,7 +109,7 @@ def test_eq2_tends_to_1_over_N_as_T_grows_no_slower_than_W_over_T(backend, z, ex
 
 @law
 @given(logits_BN(shapes_BN(classes=2), scale=1.0), st.floats(1, 1.5))
-def test_eq2_tends_to_the_onehot_maximum_as_T_shrinks(backend, z, margin):
+def test_eq1_tends_to_the_onehot_maximum_as_T_shrinks(backend, z, margin):
     z = np.sort(z, axis=-1)
     z[..., -1] = z[..., -2] + margin  # the runner-up's share is at most exp(-margin/T)
     q = on(backend, softmax, z, 0.01)
@@ -153,7 +153,7 @@ def test_a_class_that_cannot_be_has_probability_0_and_changes_no_other(backend, 
 
 
 @pytest.mark.parametrize("wrong", [lambda z, T: softmax(z, 1 / T), lambda z, T: softmax(T * z), lambda z, T: z / T])
-def test_the_test_of_eq2_rejects_a_temperature_in_the_wrong_place(backend, wrong):
+def test_the_test_of_eq1_rejects_a_temperature_in_the_wrong_place(backend, wrong):
     z, T = np.array([[0.0, 1.0, 3.0]]), 2.0
     naive = np.exp(z / T) / np.exp(z / T).sum(axis=-1, keepdims=True)
     assert np.abs(on(backend, softmax, z, T) - naive).max() <= rounding(np.float64, 3)

@@ -14,7 +14,7 @@ anything = settings(max_examples=500, database=None)
 @pytest.mark.parametrize("outside", [lambda B, N: B > 4, lambda B, N: N > 6, lambda B, N: min(B, N) < 1])
 def test_shapes_are_small(outside):
     with pytest.raises(NoSuchExample):
-        find(make.shapes_BN(lead=st.just(())), lambda shape: outside(*shape), settings=anything)
+        find(make.shapes_BN(leading=st.just(())), lambda shape: outside(*shape), settings=anything)
 
 
 @pytest.mark.parametrize("wanted", [(1, 1), (4, 6), (2, 1, 1), (3, 4, 6)])
@@ -88,7 +88,7 @@ def test_layer_shapes_reach_their_largest_and_no_further(largest):
 
     look()
     assert seen == {(i, size) for i in range(3) for size in range(1, largest + 1)} | {(), (1,), (2,), (3,)}
-    one = make.layer_shapes(1, lead=st.just((7,)))
+    one = make.layer_shapes(1, leading=st.just((7,)))
     find(one, lambda shape: shape == ((7,), 1, 1, 1), settings=anything)
 
 

@@ -163,7 +163,7 @@ def test_a_form_is_told_to_a_ten_thousandth_of_the_loss_whatever_its_size(factor
     assert (fingerprint(loss(4e-5)).form, fingerprint(loss(6e-5)).form) == (KL, "unknown")
 
 
-@given(logits_BN(shapes_BN(lead=st.just(()))), temperatures)
+@given(logits_BN(shapes_BN(leading=st.just(()))), temperatures)
 def test_the_kits_own_log_softmax_is_the_projects_though_written_apart(z, T):
     np.testing.assert_allclose(log_softmax(z, T), md.log_softmax(z, T), rtol=1e-12, atol=1e-12)
 

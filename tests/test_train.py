@@ -16,8 +16,8 @@ from minidistill import (
     Network,
     Objective,
     TransferSet,
-    constant,
-    cosine,
+    constant_rate,
+    cosine_decay,
     cross_entropy,
     distillation,
     errors,
@@ -37,7 +37,7 @@ def train(backend, seeds=0, objective=None, data=None, **options) -> tuple[Netwo
     network = Network.mlp([3, 16, 3], dropout=0.25, seeds=seeds, backend=backend)
     arguments = {"epochs": 5, "batch_size": 32, "progress": False} | options
     data = blobs(backend) if data is None else data
-    return network, fit(network, data, objective or Objective(), SGD(0.05), **arguments)
+    return network, fit(network, data, objective or Objective(alpha=0), SGD(0.05), **arguments)
 
 
 def test_training_lowers_the_loss_and_the_errors(backend) -> None:
@@ -84,8 +84,10 @@ def test_a_temperature_for_each_replica_equals_separate_networks(backend) -> Non
 
 def test_the_learning_rate_follows_the_schedule_over_the_whole_training(backend) -> None:
     network = Network.mlp([3, 3], backend=backend)
-    history = fit(network, blobs(backend), Objective(), SGD(cosine(0.1)), epochs=4, batch_size=300, progress=False)
-    np.testing.assert_allclose(history.learning_rate, [cosine(0.1)(t) for t in (0, 0.25, 0.5, 0.75)])
+    history = fit(
+        network, blobs(backend), Objective(alpha=0), SGD(cosine_decay(0.1)), epochs=4, batch_size=300, progress=False
+    )
+    np.testing.assert_allclose(history.learning_rate, [cosine_decay(0.1)(t) for t in (0, 0.25, 0.5, 0.75)])
 
 
 @pytest.mark.parametrize("rate", [30.0, 1e4, 1e30])
@@ -95,14 +97,16 @@ def test_a_diverging_training_stops_with_its_step_and_learning_rate(backend, rat
     transfer = TransferSet(data.inputs, 50 * backend.to_host(data.inputs), data.labels, backend=backend)
     network = Network.mlp([3, 64, 64, 3], backend=backend)
     with pytest.raises(Diverged, match=rf"diverged at step \d+, learning rate {re.escape(f'{rate:g}')}: the loss was"):
-        fit(network, transfer, Objective(1.0, alpha), SGD(constant(rate)), epochs=20, batch_size=32, progress=False)
+        fit(
+            network, transfer, Objective(1.0, alpha), SGD(constant_rate(rate)), epochs=20, batch_size=32, progress=False
+        )
 
 
 def test_a_divergence_in_the_very_last_step_is_noticed(backend) -> None:
     data, network = blobs(backend, n=320), Network.mlp([3, 3], backend=backend)
     last = SGD(lambda done: 1e30 if done >= 0.9 else 1e-3)
     with pytest.raises(Diverged, match="diverged at step 9, learning rate 1e\\+30: the largest parameter is"):
-        fit(network, data, Objective(), last, epochs=1, batch_size=32, progress=False)
+        fit(network, data, Objective(alpha=0), last, epochs=1, batch_size=32, progress=False)
 
 
 @pytest.mark.parametrize("T", [0.01, 0.03, 1.0, 1e4])
@@ -125,7 +129,7 @@ def test_what_an_earlier_training_left_in_the_gradients_is_no_momentum_of_the_ne
     for left in (0.0, 7.0):
         network = Network.mlp([3, 3], backend=backend)
         network.gradients.fill(left)
-        fit(network, blobs(backend), Objective(), SGD(0.01), epochs=1, progress=False)
+        fit(network, blobs(backend), Objective(alpha=0), SGD(0.01), epochs=1, progress=False)
         trained.append(backend.to_host(network.parameters))
     np.testing.assert_array_equal(*trained)
 
@@ -143,8 +147,8 @@ def test_a_training_step_allocates_less_than_a_megabyte_whatever_its_batch(hidde
         tracemalloc.reset_peak()
 
     class Watching(SGD):
-        def step(self, network: Network) -> None:
-            super().step(network)
+        def step(self, network: Network, dz: object, learning_rate: float) -> None:
+            super().step(network, dz, learning_rate)
             peaks.append(tracemalloc.get_traced_memory()[1] - before[0])
             start_of_step()
 
@@ -152,7 +156,7 @@ def test_a_training_step_allocates_less_than_a_megabyte_whatever_its_batch(hidde
     tracemalloc.start()
     try:
         options = {"batch_size": 128, "jitter": 2, "validation": data, "progress": False, "after_epoch": start_of_step}
-        fit(network, data, Objective(), Watching(1e-3, max_norm=3.0), epochs=3, **options)
+        fit(network, data, Objective(alpha=0), Watching(1e-3, max_norm=3.0), epochs=3, **options)
     finally:
         tracemalloc.stop()
     assert len(peaks) == 12
@@ -219,7 +223,7 @@ def test_an_objective_that_the_data_cannot_serve_is_refused(
 def test_classes_that_the_network_does_not_have_are_refused(backend) -> None:
     network = Network.mlp([3, 2], backend=backend)
     with pytest.raises(ArgumentError, match=r"labels must lie in 0..1, the network's classes, got 2"):
-        fit(network, blobs(backend), Objective(), SGD(0.1), epochs=1, progress=False)
+        fit(network, blobs(backend), Objective(alpha=0), SGD(0.1), epochs=1, progress=False)
     transfer = TransferSet(blobs(backend).inputs, blobs(backend).inputs, backend=backend)
     with pytest.raises(ArgumentError, match="a logit for each of the teacher's 3 classes, got 2"):
         fit(network, transfer, Objective(alpha=1.0), SGD(0.1), epochs=1, progress=False)
@@ -237,7 +241,24 @@ def test_an_alpha_outside_0_to_1_is_refused(alpha: float) -> None:
         Objective(alpha=alpha)
 
 
-def test_a_function_of_a_batch_may_be_the_objective_and_trains_as_eq7_does(backend) -> None:
+def test_alpha_must_be_said_because_either_default_would_train_on_other_targets_than_were_meant() -> None:
+    with pytest.raises(ArgumentError, match=r"^alpha must be given, 1 for soft targets alone and 0 for hard labels"):
+        Objective(4.0)
+
+
+def test_what_is_no_optimiser_or_forgets_the_backward_pass_is_refused(backend) -> None:
+    class Forgetful(SGD):
+        def step(self, network, dz, learning_rate):
+            pass
+
+    network = Network.mlp([3, 3], backend=backend)
+    with pytest.raises(ArgumentError, match=r"^Forgetful\.step must call network\.backward\(dz\)$"):
+        fit(network, blobs(backend), Objective(alpha=0), Forgetful(0.1), epochs=1, progress=False)
+    with pytest.raises(ArgumentError, match=r"^optimizer must be an Optimizer, such as SGD\(0\.1\), got 0\.1$"):
+        fit(network, blobs(backend), Objective(alpha=0), 0.1, epochs=1, progress=False)
+
+
+def test_a_function_of_a_batch_may_be_the_objective_and_trains_as_the_balanced_objective_does(backend) -> None:
     data = blobs(backend)
     transfer = TransferSet(data.inputs, train(backend)[0].predict(data.inputs), data.labels, backend=backend)
     fused, _ = train(backend, data=transfer, objective=Objective(4.0, 0.5))

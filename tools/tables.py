@@ -1,11 +1,13 @@
 """Write the measured tables into README.md and docs/ from docs/results/*.json; --check only tells if one is stale.
 
 A table stands between <!-- name --> and <!-- /name -->. It is what the `report` of the script that made
-docs/results/name.json returns for it; name_line is its last line. The table of the laws comes from the code.
+docs/results/name.json returns for it; name_line is its last line. The tables of the laws and of the public names come
+from the code.
 """
 
 import argparse
 import importlib
+import inspect
 import json
 import re
 import sys
@@ -61,17 +63,31 @@ def laws() -> str:
     return "\n".join(rows)
 
 
+def public_names(module: str) -> str:
+    """Return a row for each public name of a module: its arguments, and the first sentence of its docstring."""
+    of = importlib.import_module(module)
+    rows = ["| name | what it does |", "|---|---|"]
+    for name in of.__all__:
+        one = getattr(of, name)
+        arguments = f"({', '.join(inspect.signature(one).parameters)})" if inspect.isroutine(one) else ""
+        first = " ".join((inspect.getdoc(one) or "").partition("\n\n")[0].split())
+        rows.append(f"| `{name}{arguments}` | {first} |".replace("||", "‖"))
+    return "\n".join(rows)
+
+
 def table(name: str) -> str:
     """Return what stands between the marks of this name; KeyError if there is no such table."""
     if name == "laws":
         return laws()
+    if name.startswith("names_of_"):
+        return public_names(name.removeprefix("names_of_"))
     stem = name.removesuffix("_line")
     return measured(stem) if stem == name else measured(stem).splitlines()[-1]
 
 
 def rewritten(text: str) -> str:
     """Return a page with what stands between its marks written anew."""
-    marked = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
+    marked = re.compile(r"(<!-- ([\w.]+) -->\n).*?(<!-- /\2 -->)", re.DOTALL)
     return marked.sub(lambda found: f"{found[1]}{table(found[2])}\n{found[3]}", text)
 
 

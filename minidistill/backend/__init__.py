@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable
 
 from ..checks import ArgumentError
+from .blas import BlasBackend, find_routines
 from .cupy import CupyBackend
-from .openblas import OpenBlasBackend, find_routines
 from .reference import Backend
 
 __all__ = ["Backend", "CupyBackend", "get_backend", "set_backend"]
@@ -17,7 +17,7 @@ __all__ = ["Backend", "CupyBackend", "get_backend", "set_backend"]
 
 def _numpy() -> Backend:
     routines = find_routines()
-    return OpenBlasBackend(routines) if routines else Backend()
+    return BlasBackend(routines) if routines else Backend()
 
 
 _BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "cupy": CupyBackend}
@@ -35,7 +35,7 @@ def set_backend(backend: str | Backend) -> Backend:
 
 
 def get_backend() -> Backend:
-    """The current backend; at first the one that MINIDISTILL_BACKEND names, else NumPy."""
+    """Return the current backend; at first the one that MINIDISTILL_BACKEND names, else NumPy."""
     if _current is None:
         set_backend(_make(os.environ.get("MINIDISTILL_BACKEND") or "numpy", "MINIDISTILL_BACKEND"))
     assert _current is not None
@@ -43,7 +43,7 @@ def get_backend() -> Backend:
 
 
 def as_backend(backend: str | Backend | None) -> Backend:
-    """The backend of this name, the backend itself, or for None the current one."""
+    """Return the backend of this name, the backend itself, or for None the current one."""
     return get_backend() if backend is None else _make(backend, "backend")
 
 

@@ -11,16 +11,17 @@ import numpy as np
 
 from ..checks import Array, BackendUnavailable
 from ..random import KeepMask
+from .blas import matrix_layout
 from .kernels import SOURCE
-from .reference import Backend, matrix_layout
+from .reference import Backend
 
-THREADS = 256  # of a block, where a thread is an element
+THREADS = 256  # in a block, where each thread computes one element
 _TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double", np.dtype(np.uint8): "unsigned char"}
 _GEMM = {np.dtype(np.float32): "sgemm", np.dtype(np.float64): "dgemm"}
 
 
 def _import_cupy() -> Any:
-    """CuPy with a GPU that answers, or the error that says which of the two is missing."""
+    """Return CuPy with a GPU that answers, or raise the error that says which of the two is missing."""
     try:
         import cupy
     except ImportError as error:
@@ -37,7 +38,7 @@ def _import_cupy() -> Any:
 
 
 class CupyBackend(Backend):
-    """Arrays and fused operations on a CUDA device, the one that is current: make a backend for each device.
+    """Compute on a CUDA device, the one that is current: make a backend for each device.
 
     `xp` is CuPy, or a stand-in for it in tests.
     """
@@ -45,8 +46,8 @@ class CupyBackend(Backend):
     name = "cupy"
 
     def __init__(self, xp: Any = None) -> None:
-        super().__init__()
         self.xp = _import_cupy() if xp is None else xp
+        super().__init__()
         self._kernel = cache(self._compile)
         self._constant = cache(lambda value, dtype: self.xp.full(1, value, dtype=dtype))
 
@@ -62,19 +63,19 @@ class CupyBackend(Backend):
     def take(self, array: Array, index: Array, out: Array) -> Array:
         return self.xp.take(array, index, axis=0, out=out)  # CuPy's take has no mode; it wraps
 
-    def moves(self, index: Array, seed: Any, stream: int, reach: int) -> tuple[Array, Array]:
+    def jitter_offsets(self, index: Array, seed: Any, key: int, reach: int) -> tuple[Array, Array]:
         dy, dx = self.xp.empty(index.shape, dtype=np.int64), self.xp.empty(index.shape, dtype=np.int64)
         index = self.xp.ascontiguousarray(index)
         B, size = np.int32(index.shape[-1]), np.int64(index.size)
-        arguments = (index, *self._keys(seed), np.uint32(stream), np.int32(reach), dy, dx, B, size)
-        self._launch("moves", np.float32, index.size, arguments)
+        arguments = (index, *self._keys(seed), np.uint32(key), np.int32(reach), dy, dx, B, size)
+        self._launch("jitter_offsets", np.float32, index.size, arguments)
         return dy, dx
 
-    def shift(self, images: Array, dy: Array, dx: Array, reach: int, padded: Array, out: Array) -> Array:
+    def translate(self, images: Array, dy: Array, dx: Array, reach: int, padded: Array, out: Array) -> Array:
         if not (self._fast(images, out) and dy.dtype == dx.dtype == np.int64):
-            return self._shift_by_index(images, dy, dx, reach, padded, out)
+            return self._translate_by_index(images, dy, dx, reach, padded, out)
         H, W = (np.int32(n) for n in images.shape[1:])
-        self._launch("shift", out.dtype, out.size, (images, dy, dx, out, H, W, np.int64(out.size)))
+        self._launch("translate", out.dtype, out.size, (images, dy, dx, out, H, W, np.int64(out.size)))
         return out
 
     # --- layers --------------------------------------------------------------------------------------------------
@@ -82,40 +83,40 @@ class CupyBackend(Backend):
     def matmul(self, a: Array, b: Array, out: Array) -> Array:
         return out if self._gemm(a, b, out, 0.0) else super().matmul(a, b, out)
 
-    def accumulate(self, a: Array, b: Array, out: Array, carry: float) -> Array:
-        return out if self._gemm(a, b, out, carry) else super().accumulate(a, b, out, carry)
+    def accumulate(self, a: Array, b: Array, out: Array, beta: float) -> Array:
+        return out if self._gemm(a, b, out, beta) else super().accumulate(a, b, out, beta)
 
-    def hidden(
-        self, x: Array, W: Array, b: Array, mask: KeepMask | None, seed: Any, stream: int, threshold: int, out: Array
+    def affine_relu_dropout(
+        self, x: Array, W: Array, b: Array, mask: KeepMask | None, seed: Any, key: int, threshold: int, out: Array
     ) -> Array:
         if not self._fast(out, b):
-            return super().hidden(x, W, b, mask, seed, stream, threshold, out)
+            return super().affine_relu_dropout(x, W, b, mask, seed, key, threshold, out)
         self.matmul(x, W, out)
         sizes = (np.int32(out.shape[-2]), np.int32(out.shape[-1]), np.int64(out.size))
         scale = out.dtype.type(256 / threshold)
-        arguments = (out, b, *self._keys(seed), np.uint32(stream), np.int32(threshold), scale, *sizes)
-        self._launch("hidden", out.dtype, out.size, arguments)
+        arguments = (out, b, *self._keys(seed), np.uint32(key), np.int32(threshold), scale, *sizes)
+        self._launch("bias_relu_dropout", out.dtype, out.size, arguments)
         return out
 
-    def dropout(self, x: Array, mask: KeepMask, seed: Any, stream: int, threshold: int, out: Array) -> Array:
+    def dropout(self, x: Array, mask: KeepMask, seed: Any, key: int, threshold: int, out: Array) -> Array:
         if not self._fast(x, out):
-            return super().dropout(x, mask, seed, stream, threshold, out)
+            return super().dropout(x, mask, seed, key, threshold, out)
         sizes = (np.int32(out.shape[-2]), np.int32(out.shape[-1]), np.int64(out.size))
         scale = out.dtype.type(256 / threshold)
-        arguments = (x, out, mask.keep, *self._keys(seed), np.uint32(stream), np.int32(threshold), scale, *sizes)
+        arguments = (x, out, mask.keep, *self._keys(seed), np.uint32(key), np.int32(threshold), scale, *sizes)
         self._launch("dropout", out.dtype, out.size, arguments)
         return out
 
-    def relu_backward(self, dh: Array, h: Array, scale: float, positive: Array) -> Array:
-        if not self._fast(dh, h):
-            return super().relu_backward(dh, h, scale, positive)
-        self._launch("relu_backward", dh.dtype, dh.size, (dh, h, dh.dtype.type(scale), np.int64(dh.size)))
-        return dh
+    def relu_backward(self, dy: Array, y: Array, scale: float, positive: Array) -> Array:
+        if not self._fast(dy, y):
+            return super().relu_backward(dy, y, scale, positive)
+        self._launch("relu_backward", dy.dtype, dy.size, (dy, y, dy.dtype.type(scale), np.int64(dy.size)))
+        return dy
 
     # --- loss and update -----------------------------------------------------------------------------------------
 
     def objective(
-        self, z: Array, v: Array | None, y: Array | None, T: Any, alpha: float, scale: float, loss: Array, dz: Array
+        self, z: Array, v: Array | None, y: Array | None, T: Any, alpha: float, loss: Array, dz: Array
     ) -> None:
         rows = self._like(z[..., 0])  # (..., B)
         B, N = z.shape[-2:]
@@ -123,19 +124,36 @@ class CupyBackend(Backend):
         temperatures = T if T_step else self._constant(T, z.dtype)
         v, y = z if v is None else v, self._constant(0, np.int64) if y is None else y  # unread by contract
         if not self._fast(z, v, dz, temperatures) or y.dtype != np.int64 or not y.flags.c_contiguous:
-            super().objective(z, v, y, T, alpha, scale, loss, dz)
+            super().objective(z, v, y, T, alpha, loss, dz)
             return
-        real = z.dtype.type
-        arguments = (z, v, y, temperatures, np.int32(T_step), real(alpha), real(scale / B), rows, dz, np.int32(B))
+        arguments = (z, v, y, temperatures, np.int32(T_step), z.dtype.type(alpha), rows, dz, np.int32(B))
         threads = min(THREADS, max(32, 1 << (N - 1).bit_length()))
         self._kernel("objective", z.dtype)((rows.size,), (threads,), (*arguments, np.int32(N)))
         self.xp.mean(rows, axis=-1, out=loss)
 
-    def nesterov(self, w: Array, v: Array, g: Array, momentum: float) -> None:
-        if not self._fast(w, v, g):
-            super().nesterov(w, v, g, momentum)
+    def add_scaled(self, y: Array, x: Array, factor: float) -> Array:
+        if factor == -1 or not self._fast(y, x) or y.shape != x.shape:
+            return super().add_scaled(y, x, factor)
+        self._launch("add_scaled", y.dtype, y.size, (y, x, y.dtype.type(factor), np.int64(y.size)))
+        return y
+
+    def nesterov(self, w: Array, velocity: Array, g: Array, momentum: float) -> None:
+        if not self._fast(w, velocity, g):
+            super().nesterov(w, velocity, g, momentum)
             return
-        self._launch("nesterov", w.dtype, w.size, (w, v, g, w.dtype.type(momentum), np.int64(w.size)))
+        self._launch("nesterov", w.dtype, w.size, (w, velocity, g, w.dtype.type(momentum), np.int64(w.size)))
+
+    def adamw(
+        self, w: Array, first: Array, second: Array, g: Array, learning_rate: float, beta1: float, beta2: float,
+        epsilon: float, weight_decay: float, step: int,
+    ) -> None:  # fmt: skip
+        if not self._fast(w, first, second, g):
+            super().adamw(w, first, second, g, learning_rate, beta1, beta2, epsilon, weight_decay, step)
+            return
+        rate, kept = learning_rate / (1 - beta1**step), 1 - learning_rate * weight_decay
+        numbers = (rate, beta1, 1 - beta1, beta2, 1 - beta2, 1 / (1 - beta2**step), epsilon, kept)
+        arguments = (w, first, second, g, *map(w.dtype.type, numbers), np.int64(w.size))
+        self._launch("adamw", w.dtype, w.size, arguments)
 
     def max_norm(self, W: Array, limit: float) -> None:
         if not self._fast(W):
@@ -155,19 +173,19 @@ class CupyBackend(Backend):
         self._kernel(name, np.dtype(dtype))((-(-size // THREADS),), (THREADS,), arguments)
 
     def _fast(self, *arrays: Array) -> bool:
-        """Whether a kernel can run on them: one dtype that it knows, contiguous, not empty."""
+        """Tell whether a kernel can run on them: one dtype that it knows, contiguous, not empty."""
         first = arrays[0].dtype
         return first in _TYPES and all(x.dtype == first and x.flags.c_contiguous and x.size for x in arrays)
 
     def _keys(self, seed: tuple[Any, Any]) -> tuple[Array, Array]:
-        """s1 and s2 on the device, one for each replica."""
+        """Return s1 and s2 on the device, one for each replica."""
         s1, s2 = seed
         if np.ndim(s1) == 0:
             return self._constant(s1, np.uint32), self._constant(s2, np.uint32)
         return s1, s2
 
-    def _gemm(self, a: Array, b: Array, out: Array, carry: float) -> bool:
-        """out = carry out + a b by cuBLAS, all replicas in one call and no operand copied; False: not laid out for it.
+    def _gemm(self, a: Array, b: Array, out: Array, beta: float) -> bool:
+        """Write out = beta out + a b by cuBLAS, all replicas in one call, or return False: not laid out for it.
 
         cuBLAS thinks in columns, where our rows of out = a b are the columns of outᵀ = bᵀ aᵀ.
         """
@@ -183,20 +201,23 @@ class CupyBackend(Backend):
         (a_turned, a_step), (b_turned, b_step), (_, out_step) = layouts  # type: ignore[misc]  # as above
         operations = [cublas.CUBLAS_OP_T if turned else cublas.CUBLAS_OP_N for turned in (b_turned, a_turned)]
         sizes = (out.shape[-1], out.shape[-2], a.shape[-1])
-        one, kept = np.array(1, out.dtype), np.array(carry, out.dtype)  # read by cuBLAS during the call
-        far = [x.strides[0] // x.itemsize if x.ndim == 3 and len(x) > 1 else 0 for x in (a, b, out)]
+        one, beta_ = np.array(1, out.dtype), np.array(beta, out.dtype)  # read by cuBLAS during the call
         left, right = (b.data.ptr, b_step), (a.data.ptr, a_step)
-        result = (kept.ctypes.data, out.data.ptr, out_step)
+        result = (beta_.ctypes.data, out.data.ptr, out_step)
         if R == 1:
             gemm = getattr(cublas, _GEMM[out.dtype])
             gemm(handle, *operations, *sizes, one.ctypes.data, *left, *right, *result)
         else:
             gemm = getattr(cublas, _GEMM[out.dtype] + "StridedBatched")
-            gemm(handle, *operations, *sizes, one.ctypes.data, *left, far[1], *right, far[0], *result, far[2], R)
+            batched = [  # with the numbers from a replica to the next, 0 where one matrix serves all
+                (*matrix, x.strides[0] // x.itemsize if x.ndim == 3 and len(x) > 1 else 0)
+                for matrix, x in ((left, b), (right, a), (result, out))
+            ]
+            gemm(handle, *operations, *sizes, one.ctypes.data, *batched[0], *batched[1], *batched[2], R)
         return True
 
-    def _shift_by_index(self, images: Array, dy: Array, dx: Array, reach: int, padded: Array, out: Array) -> Array:
-        """By flat index: CuPy would first copy the overlapping windows that NumPy only looks at."""
+    def _translate_by_index(self, images: Array, dy: Array, dx: Array, reach: int, padded: Array, out: Array) -> Array:
+        """Translate by flat index: CuPy would first copy the overlapping windows that NumPy only looks at."""
         xp = self.xp
         M, H, W = images.shape
         height, width = padded.shape[1:]

@@ -16,16 +16,16 @@ __device__ unsigned int mix(unsigned int x) {
     return x ^ (x >> 16);
 }
 
-__device__ unsigned int word(unsigned int counter, unsigned int s1, unsigned int s2, unsigned int stream) {
-    return mix(mix(counter + s1) ^ s2 ^ stream);
+__device__ unsigned int word(unsigned int counter, unsigned int s1, unsigned int s2, unsigned int key) {
+    return mix(mix(counter + s1) ^ s2 ^ key);
 }
 
 // Whether element i of (R, rows, columns) is kept: four columns of a row share a word, a byte each.
 __device__ bool kept(long long i, int rows, int columns, const unsigned int* s1, const unsigned int* s2,
-                     unsigned int stream, int threshold) {
+                     unsigned int key, int threshold) {
     int column = i % columns, row = i / columns % rows, replica = i / columns / rows;
     unsigned int counter = row * ((columns + 3) / 4) + column / 4;
-    unsigned int w = word(counter, s1[replica], s2[replica], stream);
+    unsigned int w = word(counter, s1[replica], s2[replica], key);
     return (int)((w >> 8 * (column % 4)) & 255) < threshold;
 }
 
@@ -34,34 +34,34 @@ __device__ long long element() { return (long long)blockIdx.x * blockDim.x + thr
 // --- layers ---
 
 extern "C" __global__ void dropout(const real* x, real* out, bool* keep, const unsigned int* s1,
-                                   const unsigned int* s2, unsigned int stream, int threshold, real scale, int rows,
+                                   const unsigned int* s2, unsigned int key, int threshold, real scale, int rows,
                                    int columns, long long size) {
     long long i = element();
     if (i >= size) return;
-    keep[i] = kept(i, rows, columns, s1, s2, stream, threshold);
+    keep[i] = kept(i, rows, columns, s1, s2, key, threshold);
     out[i] = keep[i] ? x[i] * scale : (real)0;
 }
 
 // y = dropout(max(y + b, 0)); no dropout at threshold 256. A NaN stays one.
-extern "C" __global__ void hidden(real* y, const real* b, const unsigned int* s1, const unsigned int* s2,
-                                  unsigned int stream, int threshold, real scale, int rows, int columns,
+extern "C" __global__ void bias_relu_dropout(real* y, const real* b, const unsigned int* s1, const unsigned int* s2,
+                                  unsigned int key, int threshold, real scale, int rows, int columns,
                                   long long size) {
     long long i = element();
     if (i >= size) return;
     real h = y[i] + b[i / columns / rows * columns + i % columns];
-    bool open = !(h <= 0) && (threshold == 256 || kept(i, rows, columns, s1, s2, stream, threshold));
+    bool open = !(h <= 0) && (threshold == 256 || kept(i, rows, columns, s1, s2, key, threshold));
     y[i] = open ? h * scale : (real)0;
 }
 
-extern "C" __global__ void relu_backward(real* dh, const real* h, real scale, long long size) {
+extern "C" __global__ void relu_backward(real* dy, const real* y, real scale, long long size) {
     long long i = element();
-    if (i < size) dh[i] = h[i] > 0 ? dh[i] * scale : (real)0;
+    if (i < size) dy[i] = y[i] > 0 ? dy[i] * scale : (real)0;
 }
 
 // --- batches ---
 
 // out (M, H, W) = images moved by (dy, dx), zeros moving in.
-extern "C" __global__ void shift(const pixel* images, const long long* dy, const long long* dx, pixel* out, int H,
+extern "C" __global__ void translate(const pixel* images, const long long* dy, const long long* dx, pixel* out, int H,
                                  int W, long long size) {
     long long i = element();
     if (i >= size) return;
@@ -70,11 +70,11 @@ extern "C" __global__ void shift(const pixel* images, const long long* dy, const
 }
 
 // dy and dx of row i of (R, B), uniform in -reach..reach.
-extern "C" __global__ void moves(const long long* index, const unsigned int* s1, const unsigned int* s2,
-                                 unsigned int stream, int reach, long long* dy, long long* dx, int B, long long size) {
+extern "C" __global__ void jitter_offsets(const long long* index, const unsigned int* s1, const unsigned int* s2,
+                                 unsigned int key, int reach, long long* dy, long long* dx, int B, long long size) {
     long long i = element();
     if (i >= size) return;
-    unsigned int w = word((unsigned int)index[i], s1[i / B], s2[i / B], stream), span = 2 * reach + 1;
+    unsigned int w = word((unsigned int)index[i], s1[i / B], s2[i / B], key), span = 2 * reach + 1;
     dy[i] = (long long)((w >> 16) * span >> 16) - reach;
     dx[i] = (long long)((w & 0xFFFF) * span >> 16) - reach;
 }
@@ -109,45 +109,77 @@ __device__ void log_sum(const real* u, real T, int N, real* maximum, real* log_o
     *log_of_sum = log(over_block(sum, false));
 }
 
-// Eq. 7 of one row, a block's: loss_rows (R, B), dz (R, B, N) times scale. T (R) or, with T_step 0, (1).
+// p and, as the result, p (exp(s - t) - 1): `compare` of losses/digits.py, for one class.
+__device__ real change(real s, real t, real log_of_sum, real* p) {
+    *p = exp(t - log_of_sum);
+    return s - t < 1 ? *p * expm1(s - t) : exp(s - log_of_sum) - *p;
+}
+
+// p (exp(r) - 1 - r) for a small r, as kl_rows there.
+__device__ real second_order(real p, real r) {
+    return p * r * r / 2 * (1 + r / 3 * (1 + r / 4 * (1 + r / 5 * (1 + r / 6 * (1 + r / 7 * (1 + r / 8))))));
+}
+
+// The balanced objective of one row, a block's: loss_rows (R, B), dz (R, B, N). T (R) or, with T_step 0, (1).
 extern "C" __global__ void objective(const real* z, const real* v, const long long* y, const real* T, int T_step,
-                                     real alpha, real scale, real* loss_rows, real* dz, int B, int N) {
+                                     real alpha, real* loss_rows, real* dz, int B, int N) {
     long long row = blockIdx.x;
     z += row * N;
     v += row * N;
     dz += row * N;
-    real temperature = T[row / B * T_step], loss = 0;
-    real z_max, z_log, v_max, v_log, hard_max, hard_log;
+    real temperature = T[row / B * T_step], loss = 0, A = 0, others = 0, p, z_max, z_log, v_max, v_log;
+    log_sum(z, (real)1, N, &z_max, &z_log);  // the maximum for both terms, the logarithm for the hard one
     if (alpha > 0) {
-        log_sum(z, temperature, N, &z_max, &z_log);
         log_sum(v, temperature, N, &v_max, &v_log);
+        for (int i = threadIdx.x; i < N; i += blockDim.x)
+            A += change((z[i] - z_max) / temperature, (v[i] - v_max) / temperature, v_log, &p);
+        A = over_block(A, false);
     }
-    if (alpha < 1) log_sum(z, (real)1, N, &hard_max, &hard_log);
+    if (alpha < 1) {
+        for (int i = threadIdx.x; i < N; i += blockDim.x)
+            if (y[row] != i) others += exp((z[i] - z_max) - z_log);
+        others = over_block(others, false);
+    }
     for (int i = threadIdx.x; i < N; i += blockDim.x) {
         real gradient = 0;
         if (alpha > 0) {
-            real log_q = (z[i] - z_max) / temperature - z_log, log_p = (v[i] - v_max) / temperature - v_log;
-            real q = exp(log_q), p = exp(log_p), d = log_p - log_q;
-            real kl = d > -1 ? p * (d + expm1(-d)) : p * d + (q - p);
+            real s = (z[i] - z_max) / temperature, t = (v[i] - v_max) / temperature;
+            real of_p = change(s, t, v_log, &p), difference = (of_p - p * A) / (1 + A), r = s - t - log1p(A);
+            real kl = fabs(r) < (real)0.05 ? second_order(p, r) : difference - p * r;
             loss += alpha * temperature * temperature * kl;
-            gradient = alpha * temperature * (q - p);
+            gradient = alpha * temperature * difference;
         }
         if (alpha < 1) {
-            real log_q = (z[i] - hard_max) - hard_log, right = y[row] == i;
-            loss -= (1 - alpha) * right * log_q;
-            gradient += (1 - alpha) * (exp(log_q) - right);
+            real log_q = (z[i] - z_max) - z_log;
+            if (y[row] == i) loss -= (1 - alpha) * log_q;
+            gradient += (1 - alpha) * (y[row] == i ? -others : exp(log_q));
         }
-        dz[i] = scale * gradient;
+        dz[i] = gradient / B;
     }
     loss = over_block(loss, false);
     if (threadIdx.x == 0) loss_rows[row] = loss;
 }
 
-extern "C" __global__ void nesterov(real* w, real* v, const real* g, real momentum, long long size) {
+extern "C" __global__ void add_scaled(real* y, const real* x, real factor, long long size) {
+    long long i = element();
+    if (i < size) y[i] += factor * x[i];
+}
+
+extern "C" __global__ void nesterov(real* w, real* velocity, const real* g, real momentum, long long size) {
     long long i = element();
     if (i >= size) return;
-    v[i] = momentum * (v[i] + g[i]);
-    w[i] -= v[i] + g[i];
+    velocity[i] = momentum * (velocity[i] + g[i]);
+    w[i] -= velocity[i] + g[i];
+}
+
+// rate and scale2 hold the corrections of the bias towards 0; kept is 1 - learning rate times weight decay.
+extern "C" __global__ void adamw(real* w, real* first, real* second, const real* g, real rate, real beta1, real rest1,
+                                 real beta2, real rest2, real scale2, real epsilon, real kept, long long size) {
+    long long i = element();
+    if (i >= size) return;
+    first[i] = beta1 * first[i] + rest1 * g[i];
+    second[i] = beta2 * second[i] + rest2 * g[i] * g[i];
+    w[i] = kept * w[i] - rate * (first[i] / (sqrt(second[i] * scale2) + epsilon));
 }
 
 // A block for 32 columns of one replica's W: threadIdx.x is the column, threadIdx.y a share of the rows.

@@ -4,41 +4,42 @@ A backend holds an array module `xp`, moves arrays to and from it, and names the
 into one kernel on a GPU. Each is written once, over `xp`, into buffers that the caller owns.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from .. import random
-from ..checks import Array
+from ..checks import ARRAY_MODULES, ArgumentError, Array
 from ..losses.distillation import objective_rows
 from ..random import KeepMask
 
 CHUNK = 65536  # parameters updated at a time: three vectors of this many float32 fit a core's second-level cache
 
-
-def matrix_layout(x: Array) -> tuple[bool, int] | None:
-    """(turned, step) of the matrices x (..., m, n) as BLAS sees them, or None if they are laid out in another way.
-
-    turned: columns, not rows, are contiguous; step: numbers from one row (or column) to the next.
-    """
-    if x.ndim < 2 or x.size == 0:
-        return None
-    (rows, columns), (down, right) = x.shape[-2:], (stride // x.itemsize for stride in x.strides[-2:])
-    if right == 1 and (down >= columns or rows == 1):
-        return False, max(down, columns)
-    if down == 1 and (right >= rows or columns == 1):
-        return True, max(right, rows)
-    return None
+# What minidistill asks of an array module beyond the methods and operators of its arrays, with NumPy's meaning.
+XP_FUNCTIONS = (
+    "add arange asarray ascontiguousarray bitwise_xor broadcast_to concatenate copyto divide einsum "
+    "empty empty_like exp expm1 full greater isfinite less log log1p matmul maximum mean minimum multiply ones "
+    "right_shift sort sqrt stack subtract take take_along_axis where zeros zeros_like uint8 uint32 uint64 int64"
+)
 
 
 class Backend:
-    """Arrays and fused operations of NumPy."""
+    """Compute on NumPy arrays, and say what every backend must.
+
+    A backend of your own derives from this class, sets `name` and `xp`, a module with XP_FUNCTIONS, and overrides
+    whatever that module does otherwise or a kernel does faster, with the same arguments and results.
+    """
 
     name = "numpy"
     xp: Any = np
 
     def __init__(self) -> None:
+        if missing := [function for function in XP_FUNCTIONS.split() if not hasattr(self.xp, function)]:
+            raise ArgumentError(f"xp must compute as NumPy does, got {self.xp!r} without {', '.join(missing)}")
+        ARRAY_MODULES.add(self.xp.__name__.partition(".")[0])
         self._scratch: Array | None = None
+        self._ones: dict[Any, Array] = {}
 
     def __repr__(self) -> str:
         return f"<backend {self.name}>"
@@ -46,38 +47,41 @@ class Backend:
     # --- moving arrays -------------------------------------------------------------------------------------------
 
     def asarray(self, array: Any, dtype: Any = None) -> Array:
-        """The array on this backend's device; not copied if it is there already and has the dtype."""
+        """Return the array on this backend's device; not copied if it is there already and has the dtype."""
         return self.xp.asarray(array, dtype=dtype)
 
     def to_host(self, array: Array) -> np.ndarray:
-        """The array as NumPy's. On a GPU this waits for all work in flight; the only place that does."""
+        """Return the array as NumPy's. On a GPU this waits for all work in flight; the only place that does."""
         return np.asarray(array)
 
     def device(self) -> str:
-        """The device in words, for results that are written down."""
+        """Name the device, for results that are written down."""
         return "CPU"
 
     # --- batches -------------------------------------------------------------------------------------------------
 
     def take(self, array: Array, index: Array, out: Array) -> Array:
-        """out (..., B, *row) = array[index]; rows in range by contract (checking them would wait for a GPU)."""
+        """Gather rows, out (..., B, *row) = array[index]; they exist by contract: a check would wait for a GPU."""
         return self.xp.take(array, index, axis=0, out=out, mode="clip")
 
     def to_unit_interval(self, x: Array, out: Array) -> Array:
-        """out = x / 255 for uint8 pixels, out = x for anything else."""
+        """Write out = x / 255 for uint8 pixels, out = x for anything else."""
         self.xp.copyto(out, x)  # a converting copy, then a product in place: half the time of both in one
         return self.xp.multiply(out, 1 / 255, out=out) if x.dtype == np.uint8 else out
 
-    def moves(self, index: Array, seed: Any, stream: int, reach: int) -> tuple[Array, Array]:
-        """Uniform dy and dx (..., B) in -reach..reach for the images number index (..., B): the halves of a word."""
-        words = random.words(seed, stream, index.astype(np.uint32))
+    def jitter_offsets(self, index: Array, seed: Any, key: int, reach: int) -> tuple[Array, Array]:
+        """Draw dy and dx (..., B) uniform in -reach..reach for the images number index (..., B).
+
+        They are the two halves of an image's random word.
+        """
+        words = random.words(seed, key, index.astype(np.uint32))
         span = 2 * reach + 1
         dy = ((words >> 16) * span >> 16).astype(np.int64) - reach
         dx = ((words & 0xFFFF) * span >> 16).astype(np.int64) - reach
         return dy, dx
 
-    def shift(self, images: Array, dy: Array, dx: Array, reach: int, padded: Array, out: Array) -> Array:
-        """out[i] = images[i] moved down by dy[i] and right by dx[i] pixels, zeros moving in; |dy|, |dx| <= reach.
+    def translate(self, images: Array, dy: Array, dx: Array, reach: int, padded: Array, out: Array) -> Array:
+        """Write out[i] = images[i] moved down by dy[i] and right by dx[i] pixels, zeros moving in; at most `reach`.
 
         images, out (M, H, W); dy, dx (M,) int64; padded (M, H + 2 reach, W + 2 reach), zero at its borders.
         """
@@ -90,76 +94,120 @@ class Backend:
     # --- layers --------------------------------------------------------------------------------------------------
 
     def matmul(self, a: Array, b: Array, out: Array) -> Array:
-        """out (..., m, n) = a (..., m, k) b (..., k, n); the operands may be transposed views."""
+        """Write out (..., m, n) = a (..., m, k) b (..., k, n); the operands may be transposed views."""
         return self.xp.matmul(a, b, out=out)
 
     def affine(self, x: Array, W: Array, b: Array, out: Array) -> Array:
-        """out (..., B, n_out) = x (..., B, n_in) W (..., n_in, n_out) + b (..., 1, n_out)."""
+        """Write out (..., B, n_out) = x (..., B, n_in) W (..., n_in, n_out) + b (..., 1, n_out)."""
         self.matmul(x, W, out=out)
         return self.xp.add(out, b, out=out)
 
-    def accumulate(self, a: Array, b: Array, out: Array, carry: float) -> Array:
-        """out (..., m, n) = carry out + a (..., m, k) b (..., k, n); out is unread at carry = 0."""
-        if carry == 0:
+    def accumulate(self, a: Array, b: Array, out: Array, beta: float) -> Array:
+        """Write out (..., m, n) = beta out + a (..., m, k) b (..., k, n); out is unread at beta = 0."""
+        if beta == 0:
             return self.matmul(a, b, out=out)
         product = self.matmul(a, b, out=self._like(out))
-        self.xp.multiply(out, carry, out=out)
+        self.xp.multiply(out, beta, out=out)
         return self.xp.add(out, product, out=out)
 
-    def subtract(self, x: Array, y: Array) -> Array:
-        """x -= y, for flat vectors."""
-        return self.xp.subtract(x, y, out=x)
+    def accumulate_sum(self, x: Array, out: Array, beta: float) -> Array:
+        """Write out (..., 1, n) = beta out + Σ_B x (..., B, n), as a product with a row of ones."""
+        rows = x.shape[-2], x.dtype
+        if rows not in self._ones:
+            self._ones[rows] = self.xp.ones((1, x.shape[-2]), dtype=x.dtype)
+        ones = self.xp.broadcast_to(self._ones[rows], (*x.shape[:-2], 1, x.shape[-2]))
+        return self.accumulate(ones, x, out, beta)
 
-    def _like(self, array: Array) -> Array:
-        """A buffer of the array's shape and dtype, in one piece of memory that is kept and grows as needed."""
-        if self._scratch is None or self._scratch.size < array.size or self._scratch.dtype != array.dtype:
-            self._scratch = self.xp.empty(array.size, dtype=array.dtype)
-        return self._scratch[: array.size].reshape(array.shape)
-
-    def hidden(
-        self, x: Array, W: Array, b: Array, mask: KeepMask | None, seed: Any, stream: int, threshold: int, out: Array
+    def affine_relu_dropout(
+        self, x: Array, W: Array, b: Array, mask: KeepMask | None, seed: Any, key: int, threshold: int, out: Array
     ) -> Array:
-        """out = dropout(max(x W + b, 0)), as in `affine` and `dropout`; at threshold 256 without it, `mask` unread."""
+        """Write out = dropout(max(x W + b, 0)), as `affine` and `dropout` do; without it at threshold 256."""
         self.affine(x, W, b, out=out)
         self.xp.maximum(out, 0, out=out)
-        return out if mask is None or threshold == 256 else self.dropout(out, mask, seed, stream, threshold, out)
+        return out if mask is None or threshold == 256 else self.dropout(out, mask, seed, key, threshold, out)
 
-    def dropout(self, x: Array, mask: KeepMask, seed: Any, stream: int, threshold: int, out: Array) -> Array:
-        """out = x on the units that are kept, scaled by 256/threshold, and 0 on the others; out may be x."""
-        self.xp.multiply(x, mask.draw(seed, stream, threshold), out=out)
+    def dropout(self, x: Array, mask: KeepMask, seed: Any, key: int, threshold: int, out: Array) -> Array:
+        """Write out = x times 256/threshold on the units that are kept, and 0 on the others; out may be x."""
+        self.xp.multiply(x, mask.draw(seed, key, threshold), out=out)
         return self.xp.multiply(out, 256 / threshold, out=out)
 
-    def relu_backward(self, dh: Array, h: Array, scale: float, positive: Array) -> Array:
-        """dh *= scale where h > 0, and 0 elsewhere, in place; `positive` is a boolean buffer of h's shape."""
-        self.xp.greater(h, 0, out=positive)
-        self.xp.multiply(dh, positive, out=dh)
-        return dh if scale == 1 else self.xp.multiply(dh, scale, out=dh)
+    def relu_backward(self, dy: Array, y: Array, scale: float, positive: Array) -> Array:
+        """Multiply dy by `scale` where y > 0 and by 0 elsewhere, in place; `positive` is a boolean buffer like y."""
+        self.xp.greater(y, 0, out=positive)
+        self.xp.multiply(dy, positive, out=dy)
+        return dy if scale == 1 else self.xp.multiply(dy, scale, out=dy)
 
     # --- loss and update -----------------------------------------------------------------------------------------
 
     def objective(
-        self, z: Array, v: Array | None, y: Array | None, T: Any, alpha: float, scale: float, loss: Array, dz: Array
+        self, z: Array, v: Array | None, y: Array | None, T: Any, alpha: float, loss: Array, dz: Array
     ) -> None:
-        """Eq. 7 on a batch z (..., B, N): loss (...) = its mean, dz (..., B, N) = scale times its gradient."""
+        """Write the balanced objective's mean over a batch, loss (...), and its gradient by z, dz (..., B, N).
+
+        T is a number, or an array (R, 1, 1); v is unread at alpha = 0 and y at alpha = 1.
+        """
         rows, gradient = objective_rows(z, v, y, T, alpha)
         self.xp.mean(rows, axis=-1, out=loss)
-        self.xp.multiply(gradient, scale / z.shape[-2], out=dz)
+        self.xp.divide(gradient, z.shape[-2], out=dz)
 
-    def nesterov(self, w: Array, v: Array, g: Array, momentum: float) -> None:
-        """v = m (v + g), w -= v + g, for flat vectors, in place (this v is m times the usual one, which saves a pass).
+    def add_scaled(self, y: Array, x: Array, factor: float) -> Array:
+        """Add factor x to y, for flat vectors, in place."""
+        if factor == -1:
+            return self.xp.subtract(y, x, out=y)
+        for y_piece, x_piece in self._pieces(y, x):
+            self.xp.add(y_piece, self.xp.multiply(x_piece, factor, out=self._like(x_piece)), out=y_piece)
+        return y
 
-        Cache-sized pieces, because whole vectors would travel from main memory once for each of the four passes.
+    def nesterov(self, w: Array, velocity: Array, g: Array, momentum: float) -> None:
+        """Write velocity = m (velocity + g), then w -= velocity + g, for flat vectors, in place.
+
+        This velocity is m times the usual one, which saves a pass.
         """
         xp = self.xp
-        for start in range(0, w.size, CHUNK):
-            w_piece, v_piece, g_piece = (x[start : start + CHUNK] for x in (w, v, g))
+        for w_piece, v_piece, g_piece in self._pieces(w, velocity, g):
             xp.add(v_piece, g_piece, out=v_piece)
             xp.multiply(v_piece, momentum, out=v_piece)
             xp.subtract(w_piece, v_piece, out=w_piece)
             xp.subtract(w_piece, g_piece, out=w_piece)
+
+    def adamw(
+        self, w: Array, first: Array, second: Array, g: Array, learning_rate: float, beta1: float, beta2: float,
+        epsilon: float, weight_decay: float, step: int,
+    ) -> None:  # fmt: skip
+        """Take AdamW's step number `step` >= 1 (see optim.py), for flat vectors, in place.
+
+        first = β1 first + (1 - β1) g, second = β2 second + (1 - β2) g², and with both divided by 1 - β^step,
+        w -= η (first/(√second + ε) + λ w).
+        """
+        xp = self.xp
+        correction1, correction2 = 1 - beta1**step, 1 - beta2**step
+        for w_piece, m, v, g_piece in self._pieces(w, first, second, g):
+            u = self._like(g_piece)
+            xp.multiply(m, beta1, out=m)
+            xp.add(m, xp.multiply(g_piece, 1 - beta1, out=u), out=m)
+            xp.multiply(v, beta2, out=v)
+            xp.multiply(g_piece, g_piece, out=u)
+            xp.add(v, xp.multiply(u, 1 - beta2, out=u), out=v)
+            xp.sqrt(xp.multiply(v, 1 / correction2, out=u), out=u)
+            xp.divide(m, xp.add(u, epsilon, out=u), out=u)
+            xp.multiply(w_piece, 1 - learning_rate * weight_decay, out=w_piece)
+            xp.subtract(w_piece, xp.multiply(u, learning_rate / correction1, out=u), out=w_piece)
 
     def max_norm(self, W: Array, limit: float) -> None:
         """Scale every column of W (..., n_in, n_out), a unit's incoming weights, back to norm <= limit, in place."""
         xp = self.xp
         squares = xp.einsum("...ij,...ij->...j", W, W)[..., None, :]  # (..., 1, n_out)
         xp.multiply(W, xp.minimum(limit / xp.sqrt(xp.maximum(squares, 1e-30)), 1.0).astype(W.dtype), out=W)
+
+    # --- how it is done ------------------------------------------------------------------------------------------
+
+    def _pieces(self, *vectors: Array) -> Iterator[list[Array]]:
+        """Cut vectors into cache-sized pieces: whole ones would travel from main memory once for each pass."""
+        for start in range(0, vectors[0].size, CHUNK):
+            yield [vector[start : start + CHUNK] for vector in vectors]
+
+    def _like(self, array: Array) -> Array:
+        """Return a buffer of the array's shape and dtype, in one piece of memory that is kept and grows as needed."""
+        if self._scratch is None or self._scratch.size < array.size or self._scratch.dtype != array.dtype:
+            self._scratch = self.xp.empty(array.size, dtype=array.dtype)
+        return self._scratch[: array.size].reshape(array.shape)

@@ -11,7 +11,7 @@ from .idx import read_idx
 
 __all__ = ["Dataset", "TransferSet", "load_images", "mnist", "mnist_transfer", "read_idx"]
 
-_MNIST_SHA256 = {  # of the uncompressed files
+_MNIST_SHA256 = {  # taken of the uncompressed files
     "train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "t10k-images": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
@@ -19,13 +19,13 @@ _MNIST_SHA256 = {  # of the uncompressed files
 }
 
 
-def mnist(backend: Backend | None = None) -> tuple[Dataset, Dataset]:
-    """The embedded MNIST (LeCun, Cortes, Burges; CC BY-SA 3.0): 60,000 training and 10,000 test images, 28 x 28."""
+def mnist(backend: Backend | str | None = None) -> tuple[Dataset, Dataset]:
+    """Load the embedded MNIST (LeCun, Cortes, Burges; CC BY-SA 3.0): 60,000 and 10,000 test images of 28 x 28."""
     return load_images(os.path.join(os.path.dirname(__file__), "mnist"), backend, _MNIST_SHA256)
 
 
-def mnist_transfer(backend: Backend | None = None) -> TransferSet:
-    """The embedded MNIST training set with the logits of a teacher, which teacher.json beside them describes.
+def mnist_transfer(backend: Backend | str | None = None) -> TransferSet:
+    """Load the embedded MNIST training set with the logits of a teacher, which teacher.json beside them describes.
 
     So a student can be distilled without training a teacher first. The logits were kept as float16, good to 0.05%.
     """
@@ -39,9 +39,9 @@ def mnist_transfer(backend: Backend | None = None) -> TransferSet:
 
 
 def load_images(
-    folder: str | os.PathLike[str], backend: Backend | None = None, sha256: dict[str, str] | None = None
+    folder: str | os.PathLike[str], backend: Backend | str | None = None, sha256: dict[str, str] | None = None
 ) -> tuple[Dataset, Dataset]:
-    """Training and test set of a folder with MNIST's four file names, such as Fashion-MNIST's; .gz or plain.
+    """Load the training and test set of a folder with MNIST's four file names, such as Fashion-MNIST's; .gz or plain.
 
     Raises DataError, with the file's name, if one is missing, broken, or does not hold what its name says.
     """
@@ -58,7 +58,7 @@ def load_images(
     return train, test
 
 
-def _load_pair(folder: str, part: str, backend: Backend | None, sha256: dict[str, str]) -> Dataset:
+def _load_pair(folder: str, part: str, backend: Backend | str | None, sha256: dict[str, str]) -> Dataset:
     images_path, labels_path = (_find(folder, f"{part}-{kind}") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte"))
     images = read_idx(images_path, sha256.get(f"{part}-images"))
     labels = read_idx(labels_path, sha256.get(f"{part}-labels"))

@@ -14,11 +14,10 @@ from ..network import Network
 
 
 class Dataset:
-    """inputs (N, ...): uint8 images, which batches scale to [0, 1], or finite floats; labels (N,): 0..classes-1.
+    """Hold inputs (N, ...), uint8 images or finite floats, and labels (N,) in 0..classes-1, on the backend's device.
 
-    classes: how many there are, if not one more than the largest label.
-
-    Everything is checked here, once. The arrays move to the backend's device.
+    Batches scale uint8 images to [0, 1]. classes: how many there are, if not one more than the largest label.
+    Everything is checked here, once.
     """
 
     def __init__(
@@ -36,11 +35,11 @@ class Dataset:
 
     @property
     def n_in(self) -> int:
-        """Numbers in one input."""
+        """Count the numbers in one input."""
         return int(np.prod(self.inputs.shape[1:]))
 
-    def shifts(self, reach: int) -> Iterator[Array]:
-        """The images (N, height, width) moved by (-reach, -reach), (-reach, -reach + 1), ... (reach, reach) pixels."""
+    def translations(self, reach: int) -> Iterator[Array]:
+        """Yield the images (N, height, width) moved by (-reach, -reach), (-reach, -reach + 1), ... (reach, reach)."""
         if self.inputs.ndim != 3 or reach >= min(self.inputs.shape[1:]):
             raise ArgumentError(f"jitter needs images (N, height, width) larger than it, got {self.inputs.shape}")
         N, H, W = self.inputs.shape
@@ -50,13 +49,13 @@ class Dataset:
             yield padded[:, 2 * reach - dy :, 2 * reach - dx :][:, :H, :W]
 
     def subset(self, rows: Any) -> "Dataset":
-        """The rows that a slice or an array of indices names, of as many classes."""
+        """Return the rows that a slice or an array of indices names, of as many classes."""
         assert self.labels is not None  # only a transfer set may lack them
         return Dataset(self.inputs[rows], self.labels[rows], self.backend, self.classes)
 
 
 class TransferSet(Dataset):
-    """inputs (N, ...) with a teacher's logits (N, classes), and labels (N,) where they are known.
+    """Hold inputs (N, ...) with a teacher's logits (N, classes), and labels (N,) where they are known.
 
     Logits ((2r + 1)², N, classes) are those of images moved by (dy, dx) pixels, |dy|, |dx| <= r, row by row from
     (-r, -r) to (r, r): with them a student trains under a jitter of r at the cost of a lookup.
@@ -82,26 +81,27 @@ class TransferSet(Dataset):
 
     @property
     def unmoved(self) -> Array:
-        """The logits (N, classes) of the inputs as they are."""
+        """Return the logits (N, classes) of the inputs as they are."""
         return self.logits if self.logits.ndim == 2 else self.logits[len(self.logits) // 2]
 
     def subset(self, rows: Any) -> "TransferSet":
-        """The rows that a slice or an array of indices names, with their logits."""
+        """Return the rows that a slice or an array of indices names, with their logits."""
         labels = None if self.labels is None else self.labels[rows]
         return TransferSet(self.inputs[rows], self.logits[..., rows, :], labels, self.backend)
 
     @classmethod
     def from_teacher(cls, teacher: Network | Callable[[Array], Array], data: Dataset, jitter: int = 0) -> "TransferSet":
-        """The data set with the logits that the teacher gives on it, and on it moved by up to `jitter` pixels.
+        """Return the data set with the logits that the teacher gives on it, and on it moved by up to `jitter` pixels.
 
         teacher: one network, or any function of inputs (N, ...) to logits (N, classes), such as an ensemble.
         """
-        if isinstance(teacher, Network) and teacher.lead:
+        if isinstance(teacher, Network) and teacher.replica_shape:
             raise ArgumentError(
-                f"teacher must be one network, got {teacher.replicas} replicas: combine their logits (Eq. 8)"
+                f"teacher must be one network, got {teacher.replicas} replicas: combine their logits, "
+                "as geometric_mean does"
             )
         predict = teacher.predict if isinstance(teacher, Network) else teacher
         if not check_count("jitter", jitter, at_least=0):
             return cls(data.inputs, predict(data.inputs), data.labels, data.backend)
-        moved = [predict(images) for images in data.shifts(jitter)]
+        moved = [predict(images) for images in data.translations(jitter)]
         return cls(data.inputs, data.backend.xp.stack(moved), data.labels, data.backend)

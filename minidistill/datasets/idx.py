@@ -18,7 +18,7 @@ _GZIP = b"\x1f\x8b"
 
 
 def read_idx(path: str | os.PathLike[str], sha256: str | None = None) -> np.ndarray:
-    """The array in an IDX file. sha256: of the uncompressed content, verified if given.
+    """Read the array in an IDX file. sha256: of the uncompressed content, verified if given.
 
     Raises DataError if the file is missing, is no IDX file, is truncated, too long or corrupted.
     """
@@ -61,7 +61,7 @@ def _verify(path: str, content: np.ndarray, sha256: str) -> None:
 
 
 def _header(path: str, content: np.ndarray) -> tuple[np.dtype, tuple[int, ...], int]:
-    """dtype, shape, and where the data begins."""
+    """Return dtype, shape, and where the data begins."""
     magic = bytes(content[:4])
     if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not 1 <= magic[3] <= 8:
         raise DataError(

@@ -1,13 +1,14 @@
 """Relations instead of probabilities: the student's should correlate with the teacher's, whatever their scale."""
 
-from .. import softmax as sm
 from ..checks import Array, check_number, check_pair, xp_of
+from ..softmax import softmax_rows
+from .divergences import softmax_backward
 
-TINY = 1e-8  # beside the product of two norms: a row or a column in which nothing varies correlates with nothing
+TINY = 1e-8  # added to the product of two norms, which is 0 where nothing varies: that correlates with nothing
 
 
 def dist(z: Array, v: Array, T: float, beta: float = 1.0, gamma: float = 1.0) -> tuple[Array, Array]:
-    """C = β mean_B (1 - ρ(q_b, p_b)) + γ mean_N (1 - ρ(q_:i, p_:i)), Pearson's ρ of rows and of columns; β, γ >= 0.
+    """Return C = β mean_B (1 - ρ(q_b, p_b)) + γ mean_N (1 - ρ(q_:i, p_:i)), Pearson's ρ; β, γ >= 0.
 
     Rows relate the classes of an image, columns the images of a batch. dρ/dq = (p̃ - ρ q̃)/|q - q̄| with q̃ and p̃
     centred and of norm 1, and then through the softmax. Huang et al., "Knowledge Distillation from A Stronger
@@ -17,15 +18,15 @@ def dist(z: Array, v: Array, T: float, beta: float = 1.0, gamma: float = 1.0) ->
     z, v, T = check_pair(z, v, T)
     beta, gamma = (check_number(name, u, at_least=0) for name, u in (("beta", beta), ("gamma", gamma)))
     B, N = z.shape[-2:]
-    q, p = sm._softmax(z, T), sm._softmax(v, T)  # (..., B, N)
+    q, p = softmax_rows(z, T), softmax_rows(v, T)  # (..., B, N)
     (rho_rows, by_rows), (rho_columns, by_columns) = _pearson(q, p, -1), _pearson(q, p, -2)
     value = beta * (1 - rho_rows).mean(axis=-1) + gamma * (1 - rho_columns).mean(axis=-1)
     dq = -(beta / B * by_rows + gamma / N * by_columns)
-    return value, sm._softmax_backward(q, dq, T)
+    return value, softmax_backward(q, dq, T)
 
 
 def _pearson(a: Array, b: Array, axis: int) -> tuple[Array, Array]:
-    """ρ along the axis, which it loses, and its derivative by a."""
+    """Return ρ along the axis, which it loses, and its derivative by a."""
     xp = xp_of(a)
     a, b = (u - u.mean(axis=axis, keepdims=True) for u in (a, b))
     product, norm_a, norm_b = ((u * w).sum(axis=axis, keepdims=True) for u, w in ((a, b), (a, a), (b, b)))

@@ -9,7 +9,15 @@ if find_spec("hypothesis") is None:  # before the imports that need it
         "minidistill.testing needs the package hypothesis: pip install '.[testing]' in the checkout"
     )
 
-from .gradients import GradientCheck, WrongGradient, check_gradient, check_layer, strategies
+from .gradients import (
+    GradientCheck,
+    WrongGradient,
+    WrongLayer,
+    check_backward,
+    check_gradient,
+    check_layer,
+    strategies,
+)
 from .losses import Fingerprint, Report, assert_distillation_loss, check_distillation_loss
 
 __all__ = [
@@ -17,7 +25,9 @@ __all__ = [
     "GradientCheck",
     "Report",
     "WrongGradient",
+    "WrongLayer",
     "assert_distillation_loss",
+    "check_backward",
     "check_distillation_loss",
     "check_gradient",
     "check_layer",

@@ -37,8 +37,8 @@ LOSSES: dict[str, Callable[..., Any]] = {
 }
 LAYERS: dict[str, Callable[[int, int], Any]] = {
     "Dense": lambda n, m: md.Dense(n, m),
-    "Hidden": lambda n, m: md.Hidden(n, m),
-    "Hidden, dropout": lambda n, m: md.Hidden(n, m, 0.5),
+    "DenseReLU": lambda n, m: md.DenseReLU(n, m),
+    "DenseReLU, dropout": lambda n, m: md.DenseReLU(n, m, 0.5),
     "ReLU": lambda n, m: md.ReLU(),
     "Dropout": lambda n, m: md.Dropout(0.4),
 }
@@ -81,16 +81,15 @@ def errors_of_layer(make: Callable[[int, int], Any], rng: Any, R: int) -> dict[s
     """The worst of the gradients by x, W and b of each replica, all with dropout masks of one step."""
     B, n, m = rng.integers(1, 5, 3)
     key, step = random.seed_key(rng.integers(0, 2**32, R).tolist()), int(rng.integers(1 << 20))
-    shapes = [(R, B, n)] + [(R, *shape) for shape in make(n, m).shapes]
+    shapes = [(R, B, n)] + [(R, *parameter.shape) for parameter in make(n, m).parameters().values()]
     parts = [rng.standard_normal(shape, dtype=np.float32) for shape in shapes]  # x, and W and b if it has them
     dy = rng.standard_normal((R, B, make(n, m).n_out or n), dtype=np.float32)
 
     def run(values: list[np.ndarray], dtype: Any) -> tuple[Any, np.ndarray]:
         layer, (x, *parameters) = make(n, m), (u.astype(dtype) for u in values)
-        layer.bind(Backend(), 0, key)
-        if parameters:
-            layer.set_parameters(*parameters, *map(np.zeros_like, parameters))
-        layer.prepare(x.shape)
+        arrays = dict(zip(layer.parameters(), parameters, strict=True))
+        layer.bind(Backend(), np.dtype(dtype), 0, key, arrays | {f"d{k}": np.zeros_like(a) for k, a in arrays.items()})
+        layer.scratch = layer.scratch_for(x.shape)
         return layer, layer.forward(x, np.empty(dy.shape, dtype), step).copy()
 
     worst: dict[str, np.ndarray] = {"sound": np.ones(R, dtype=bool)}

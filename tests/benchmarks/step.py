@@ -39,16 +39,15 @@ def make_minidistill(sizes: list[int], kind: str) -> Step:
     network = md.Network.mlp(sizes, **rates)
     optimizer = md.SGD(RATE, MOMENTUM, max_norm=MAX_NORM if teacher else None)
     batches = Batches(network, md.Dataset(x, y) if teacher else md.TransferSet(x, v), BATCH, JITTER if teacher else 0)
-    stream = (batch for epoch in range(10**6) for batch in batches.epoch(epoch) if batch.x.shape[-2] == BATCH)
+    full = (batch for epoch in range(10**6) for batch in batches.epoch(epoch) if batch.x.shape[-2] == BATCH)
     loss, dz = np.empty((), np.float32), np.empty((BATCH, sizes[-1]), np.float32)
     steps = iter(range(10**9))
 
     def step() -> None:
-        batch = next(stream)
+        batch = next(full)
         z = network.forward(batch.x, next(steps))
-        network.backend.objective(z, batch.v, batch.y, T, 0.0 if teacher else 1.0, RATE, loss, dz)
-        network.backward(dz, optimizer.carry)
-        optimizer.step(network)
+        network.backend.objective(z, batch.v, batch.y, T, 0.0 if teacher else 1.0, loss, dz)
+        optimizer.step(network, dz, RATE)
 
     return step
 

@@ -2,6 +2,14 @@
 
 from . import strategies
 from .check import GradientCheck, WrongGradient, check_gradient
-from .layers import check_layer
+from .layers import WrongLayer, check_backward, check_layer
 
-__all__ = ["GradientCheck", "WrongGradient", "check_gradient", "check_layer", "strategies"]
+__all__ = [
+    "GradientCheck",
+    "WrongGradient",
+    "WrongLayer",
+    "check_backward",
+    "check_gradient",
+    "check_layer",
+    "strategies",
+]

@@ -13,7 +13,7 @@ import numpy as np
 from ...checks import ArgumentError, Array, as_array, check_number, xp_of
 from .derivative import derivative_along, is_analytic, to_host, value_of
 
-MAX_COMPONENTS = 2000  # of a larger x only random directions are tried
+MAX_COMPONENTS = 2000  # a larger x is tried along random directions only
 
 
 class WrongGradient(AssertionError):

@@ -1,29 +1,172 @@
-"""A layer's backward held against the derivative of its forward."""
+"""Layers held against the derivative of their forward, and ours against the whole contract of a layer."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ...checks import Array, xp_of
+from ...backend import Backend
+from ...checks import ArgumentError, Array, as_array, xp_of
+from ...layers import Layer
+from ...random import seed_key
 from .check import GradientCheck, check_gradient
 from .derivative import to_host
 
+INDEX = 1  # the checked layer's number in its network
 
-def check_layer(
+
+class WrongLayer(AssertionError):
+    """Say which part of the contract of a layer does not hold."""
+
+
+def check_backward(
     forward: Callable[[Array], Array], backward: Callable[[Array], Array], x: Array, **options: Any
 ) -> GradientCheck:
-    """Compare a layer's backward(dy) -> dx, called after forward(x) -> y, with the derivative of Σ dy y at x.
+    """Compare anybody's backward(dy) -> dx, called after forward(x) -> y, with the derivative of Σ dy y at x.
 
     To check a parameter's gradient, pass the parameter as x. Dropout must have a frozen mask. options: those of
     check_gradient, where `reference` is a forward on float64 NumPy arrays. Raises what check_gradient raises.
     """
     y = forward(x.copy())
-    xp, rng = xp_of(y), np.random.default_rng(options.get("seed", 0))
-    on_host = rng.choice([-1.0, 1.0], y.shape) * rng.uniform(0.5, 1.0, y.shape)  # no output goes unseen
-    dy = xp.asarray(on_host.astype(y.dtype))
+    dy = xp_of(y).asarray(_cotangent(y.shape, options.get("seed", 0)).astype(y.dtype))
     gradient = backward(dy.copy())
     reference = options.pop("reference", None)
     if reference is not None:
         options["reference"] = lambda u: (reference(u) * to_host(dy)).sum()
     return check_gradient(lambda u: (forward(u) * dy).sum(), x, gradient, **options)
+
+
+def check_layer(
+    layer: Layer, x: Array, *, step: int | None = 1, seed: int = 0, **options: Any
+) -> dict[str, GradientCheck]:
+    """Hold a minidistill.Layer to its contract on a batch x (B, n_in), and return the check of each gradient by name.
+
+    The layer itself is left as it is: copies of it are bound and prepared here, in float64, with random parameters.
+    Tried are the gradients by x and by every parameter; the declarations reads_x and reads_y, by overwriting what is
+    not read; out=None; the momentum of gradients; and two replicas beside each alone. step: of the training, which
+    chooses the masks; None for none. options: those of check_gradient. Raises WrongGradient, or WrongLayer for the
+    rest.
+    """
+    x = as_array("x", x).astype(np.float64)
+    if x.ndim != 2 or (layer.n_in or x.shape[1]) != x.shape[1]:
+        raise ArgumentError(f"x must have shape (batch, {layer.n_in or 'units'}), got {x.shape}")
+    rng, name = np.random.default_rng(seed), type(layer).__name__
+    first = {key: p.value + rng.uniform(-1, 1, p.shape) * (p.bound or 0.5) for key, p in layer.parameters().items()}
+    trial = _Trial(layer, first, x, seed, step)
+    dx, gradients = trial.backward()
+    if any(not np.isfinite(g).all() for g in (dx, *gradients.values())):
+        raise WrongLayer(
+            f"{name} must write every number of dx and of its parameters' gradients, and read none of them"
+        )
+    _require_declarations(name, layer, trial, dx, gradients)
+    old = {key: rng.uniform(-1, 1, g.shape) for key, g in gradients.items()}
+    _, kept = trial.backward(old=old, momentum=0.5, wants_dx=False)
+    for key, g in gradients.items():
+        _require_close(
+            f"{name}.d{key} must become momentum d{key} plus the new gradient", kept[key], 0.5 * old[key] + g
+        )
+    _require_replicas(name, layer, first, x, seed, step)
+    dy = _cotangent(trial.forward()[1].shape, seed)
+
+    def cost(key: str) -> Callable[[Array], Any]:
+        return lambda u: (trial.forward({key: u})[1] * dy).sum()
+
+    found = {"x": check_gradient(cost("x"), x, dx, seed=seed, **options)}
+    for key, g in gradients.items():
+        found[key] = check_gradient(cost(key), first[key], g, seed=seed, **options)
+    return found
+
+
+class _Trial:
+    """A layer with its parameters and its batch, to be bound anew for each forward."""
+
+    def __init__(self, layer: Layer, first: dict[str, Array], x: Array, seed: Any, step: int | None) -> None:
+        self.layer, self.seed, self.step = layer, seed, step
+        self.arrays = {"x": x, **first}
+
+    def forward(self, replaced: dict[str, Array] | None = None, in_place: bool = False) -> tuple[Layer, Array, Array]:
+        """Return the bound layer, its y, and the x that it may have overwritten."""
+        arrays = self.arrays | (replaced or {})
+        dtype = np.result_type(*arrays.values())
+        x, *parameters = (array.astype(dtype) for array in arrays.values())
+        names, layer = list(arrays)[1:], self.layer.unbound()
+        bound = dict(zip(names, parameters, strict=True))
+        bound |= {f"d{name}": np.full_like(array, np.nan) for name, array in bound.items()}
+        layer.bind(Backend(), dtype, INDEX, seed_key(self.seed), bound)
+        layer.scratch = layer.scratch_for(x.shape)
+        out = x if in_place else np.full((*x.shape[:-1], layer.n_out or x.shape[-1]), np.nan, dtype)
+        before = x.copy()
+        y = layer.forward(x, out, self.step)
+        if y is not out:
+            raise WrongLayer(f"{type(layer).__name__}.forward must write y into out and return it, got another array")
+        if not in_place and (x != before).any():
+            raise WrongLayer(f"{type(layer).__name__}.forward must leave x alone where out is another array")
+        return layer, y, x
+
+    def backward(
+        self, spoil: str = "", old: dict[str, Array] | None = None, momentum: float = 0.0, wants_dx: bool = True,
+        in_place: bool = False,
+    ) -> tuple[Array, dict[str, Array]]:  # fmt: skip
+        """Return dx and the parameters' gradients, after overwriting x, y or neither with NaN."""
+        layer, y, x = self.forward(in_place=in_place)
+        dy = _cotangent(y.shape, self.seed if isinstance(self.seed, int) else self.seed[0])
+        for name, array in (("x", x), ("y", y)):
+            if name in spoil:
+                array[...] = np.nan
+        for name, array in (old or {}).items():
+            getattr(layer, f"d{name}")[...] = array
+        out = np.full_like(x, np.nan) if wants_dx else None
+        dx = layer.backward(dy, out, momentum)
+        if dx is not out:
+            raise WrongLayer(
+                f"{type(layer).__name__}.backward must write dx into out and return it, or None without out"
+            )
+        return dx, {name: getattr(layer, f"d{name}") for name in layer.parameters()}
+
+
+def _require_declarations(name: str, layer: Layer, trial: _Trial, dx: Array, gradients: dict[str, Array]) -> None:
+    """Overwrite what backward does not read, as the layers around it may: no gradient may change."""
+    free = [array for array, read in (("x", layer.reads_x), ("y", layer.reads_y)) if not read]
+    for array in free:
+        spoiled_dx, spoiled = trial.backward(spoil=array)
+        for found, truth in ((spoiled_dx, dx), *((spoiled[key], gradients[key]) for key in gradients)):
+            if not np.array_equal(found, truth):
+                raise WrongLayer(
+                    f"{name}.backward reads {array}, which {name}.reads_{array} = False lets others overwrite: "
+                    f"declare reads_{array} = True"
+                )
+    if not layer.reads_x and layer.n_out in (None, layer.n_in):
+        _require_close(
+            f"{name} must give the same y where out is x", trial.forward(in_place=True)[1], trial.forward()[1]
+        )
+        _require_close(f"{name} must give the same dx where out was x", trial.backward(in_place=True)[0], dx)
+
+
+def _require_replicas(name: str, layer: Layer, first: dict[str, Array], x: Array, seed: int, step: int | None) -> None:
+    """Compare two replicas, with other inputs, parameters and seeds, with the two networks alone."""
+    both = [({"x": x} | first), {key: array[..., ::-1] * 0.9 for key, array in ({"x": x} | first).items()}]
+    stacked = {key: np.stack([one[key] for one in both]) for key in both[0]}
+    together = _Trial(layer, {key: stacked[key] for key in first}, stacked["x"], [seed, seed + 1], step)
+    _, y, _ = together.forward()
+    dx, gradients = together.backward()
+    for r, one in enumerate(both):
+        alone = _Trial(layer, {key: one[key] for key in first}, one["x"], seed + r, step)
+        what = f"{name} must treat a leading axis as replicas"
+        _require_close(f"{what}: y", y[r], alone.forward()[1])
+        bound, _, _ = alone.forward()
+        dy = _cotangent(y.shape, seed)[r]
+        _require_close(f"{what}: dx", dx[r], bound.backward(dy, np.full_like(one["x"], np.nan), 0.0))
+        for key in first:
+            _require_close(f"{what}: d{key}", gradients[key][r], getattr(bound, f"d{key}"))
+
+
+def _require_close(what: str, found: Any, truth: Array) -> None:
+    scale = np.abs(truth).max(initial=1e-300)
+    if not np.abs(found - truth).max(initial=0) <= 1e-12 * scale:
+        raise WrongLayer(f"{what}: off by {np.abs(found - truth).max():.3g}, where the largest number is {scale:.3g}")
+
+
+def _cotangent(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Return a dC/dy in which no output goes unseen."""
+    rng = np.random.default_rng(seed)
+    return np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.0, shape))

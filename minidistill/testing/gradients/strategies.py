@@ -20,16 +20,16 @@ dtypes = st.sampled_from([np.float32, np.float64])
 seeds = st.integers(0, 2**32 - 1)
 
 
-def shapes_BN(classes: int = 1, batch: int = 1, lead: Any = replicas) -> st.SearchStrategy[Shape]:
-    """Draw shapes (..., B, N): axes of `lead`, B from `batch` to batch + 3, and N from `classes` to classes + 5."""
+def shapes_BN(classes: int = 1, batch: int = 1, leading: Any = replicas) -> st.SearchStrategy[Shape]:
+    """Draw shapes (..., B, N): axes of `leading`, B from `batch` to batch + 3, and N from `classes` to classes + 5."""
     last = st.tuples(st.integers(batch, batch + 3), st.integers(classes, classes + 5))
-    return st.tuples(lead, last).map(lambda pair: (*pair[0], *pair[1]))
+    return st.tuples(leading, last).map(lambda pair: (*pair[0], *pair[1]))
 
 
-def layer_shapes(largest: int = 5, lead: Any = replicas) -> st.SearchStrategy[tuple[Shape, int, int, int]]:
+def layer_shapes(largest: int = 5, leading: Any = replicas) -> st.SearchStrategy[tuple[Shape, int, int, int]]:
     """Draw (leading axes, B, n_in, n_out) of layers, each size from 1 to `largest`."""
     sizes = [st.integers(1, largest) for _ in range(3)]
-    return st.tuples(lead, *sizes)
+    return st.tuples(leading, *sizes)
 
 
 @st.composite

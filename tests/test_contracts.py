@@ -1,0 +1,283 @@
+"""What others build on: the contracts of layers, backends and losses, and that a breach of each is noticed."""
+
+import ast
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+from own_layers import GELU, LayerNorm, Tanh, inputs
+
+import minidistill as md
+from minidistill import Dense, DenseReLU, Dropout, Layer, Network, Parameter, ReLU
+from minidistill.backend import Backend, BlasBackend, CupyBackend
+from minidistill.backend.reference import XP_FUNCTIONS
+from minidistill.testing import WrongGradient, WrongLayer, check_gradient, check_layer
+
+PACKAGE = Path(md.__file__).parent
+LAYERS = {
+    "Dense": lambda: Dense(4, 3),
+    "DenseReLU": lambda: DenseReLU(4, 5),
+    "DenseReLU with dropout": lambda: DenseReLU(4, 5, 0.4),
+    "ReLU": ReLU,
+    "Dropout": lambda: Dropout(0.4),
+    "Tanh": Tanh,
+    "GELU": GELU,
+    "LayerNorm": lambda: LayerNorm(4),
+}
+
+
+# --- layers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("make", LAYERS.values(), ids=LAYERS)
+@pytest.mark.parametrize("step", [None, 7])
+def test_every_layer_keeps_the_contract(make, step):
+    layer = make()
+    found = check_layer(layer, inputs(6, 4), step=step)
+    assert set(found) == {"x", *layer.parameters()}
+    assert all(check.error < 1e-6 for check in found.values())
+
+
+def test_every_layer_of_the_package_is_in_the_table_of_the_tested():
+    public = {getattr(md, name) for name in md.__all__}
+    layers = {one for one in public if isinstance(one, type) and issubclass(one, Layer)} - {Layer}
+    assert layers <= {type(make()) for make in LAYERS.values()}
+
+
+class Forgetful(Tanh):
+    reads_y = False  # although it does
+
+
+class Greedy(GELU):
+    reads_x = False  # although it does
+
+
+class HalfSlope(Tanh):
+    def backward(self, dy, out, momentum=0.0):
+        return super().backward(0.5 * dy, out)
+
+
+class NoMomentum(LayerNorm):
+    def backward(self, dy, out, momentum=0.0):
+        return super().backward(dy, out, 0.0)
+
+
+class ReadsOldGradient(LayerNorm):
+    def backward(self, dy, out, momentum=0.0):
+        self.dbeta *= momentum  # which leaves NaN and infinity at momentum 0
+        self.dbeta += dy.sum(axis=-2, keepdims=True)
+        self.backend.accumulate_sum(dy * self.scratch, out=self.dgamma, beta=momentum)
+        return super().backward(dy, out, 1.0) if out is not None else None
+
+
+class OneMeanForAllReplicas(LayerNorm):
+    def forward(self, x, out, step):
+        out[...] = x - x.mean(axis=0, keepdims=True)
+        return out
+
+    def backward(self, dy, out, momentum=0.0):
+        self.dgamma[...], self.dbeta[...] = momentum * np.nan_to_num(self.dgamma), momentum * np.nan_to_num(self.dbeta)
+        if out is not None:
+            out[...] = dy - dy.mean(axis=0, keepdims=True)
+        return out
+
+
+class WritesX(GELU):
+    def forward(self, x, out, step):
+        super().forward(x, out, step)
+        x *= 2
+        return out
+
+
+class ReturnsAnother(Tanh):
+    def forward(self, x, out, step):
+        self.y = self.xp.tanh(x)
+        return self.y
+
+
+BREACHES = {
+    "reads y": (Forgetful, WrongLayer, "Forgetful.backward reads y, .* declare reads_y = True"),
+    "reads x": (Greedy, WrongLayer, "Greedy.backward reads x, .* declare reads_x = True"),
+    "a factor": (HalfSlope, WrongGradient, "must be"),
+    "no momentum": (lambda: NoMomentum(4), WrongLayer, "dgamma must become momentum dgamma plus the new gradient"),
+    "reads the old gradient": (lambda: ReadsOldGradient(4), WrongLayer, "must write every number .* and read none"),
+    "mixes replicas": (lambda: OneMeanForAllReplicas(4), WrongLayer, "must treat a leading axis as replicas"),
+    "writes its x": (WritesX, WrongLayer, "must leave x alone"),
+    "another array than out": (ReturnsAnother, WrongLayer, "must write y into out and return it"),
+}
+
+
+@pytest.mark.parametrize(("make", "error", "message"), BREACHES.values(), ids=BREACHES)
+def test_check_layer_notices_a_breach_of_the_contract(make, error, message):
+    with pytest.raises(error, match=message):
+        check_layer(make(), inputs(6, 4))
+
+
+STACKS = {
+    "Tanh before Dropout": lambda: [Dense(3, 4), Tanh(), Dropout(0.3), Dense(4, 2)],
+    "ReLU before Dropout": lambda: [Dense(3, 4), ReLU(), Dropout(0.3), Dense(4, 2)],
+    "activations in a row": lambda: [Dense(3, 4), Tanh(), ReLU(), Dropout(0.3), GELU(), Dropout(0.3), Dense(4, 2)],
+    "norms between": lambda: [LayerNorm(3), Dense(3, 4), LayerNorm(4), Tanh(), Dropout(0.2), LayerNorm(4), GELU(),
+                              DenseReLU(4, 4, 0.3), Tanh(), Dense(4, 2)],
+    "first of all": lambda: [Dropout(0.3), Tanh(), GELU(), Dense(3, 4), Dropout(0.3), LayerNorm(4), Dense(4, 2)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seeds", [3, [3, 4]], ids=["one network", "replicas"])
+@pytest.mark.parametrize("make", STACKS.values(), ids=STACKS)
+def test_a_stack_of_layers_that_know_nothing_of_each_other_has_the_gradient_of_its_loss(backend, make, seeds):
+    network = Network(make(), seeds, np.float64, backend)
+    twin = Network(make(), seeds, np.complex128, Backend())
+    rng = np.random.default_rng(0)
+    theta = rng.uniform(0.1, 1, network.parameters.shape) * rng.choice([-1, 1], network.parameters.shape)
+    x = rng.uniform(-1, 1, (*network.replica_shape, 5, 3))
+    dz = rng.uniform(-1, 1, (*network.replica_shape, 5, 2))
+
+    def cost(parameters):
+        twin.parameters[...] = parameters
+        return (twin.forward(x.astype(complex), step=4) * dz).sum()
+
+    network.parameters[...] = backend.asarray(theta)
+    network.forward(backend.asarray(x), step=4)
+    network.backward(backend.asarray(dz.copy()))
+    assert check_gradient(cost, theta, backend.to_host(network.gradients), method="complex").error < 1e-11
+
+
+def test_the_test_of_stacks_rejects_an_activation_that_lets_dropout_overwrite_what_it_reads(backend):
+    with pytest.raises(WrongGradient):
+        test_a_stack_of_layers_that_know_nothing_of_each_other_has_the_gradient_of_its_loss(
+            backend, lambda: [Dense(3, 4), Forgetful(), Dropout(0.3), Dense(4, 2)], 3
+        )
+
+
+def test_a_layer_belongs_to_one_network_and_stands_in_it_once(backend):
+    dense = Dense(2, 2)
+    with pytest.raises(md.ArgumentError, match=r"^layers must belong to no other network and stand once"):
+        Network([dense, dense], backend=backend)
+    layers = [Dense(2, 2), Tanh()]
+    Network(layers, backend=backend)
+    with pytest.raises(md.ArgumentError, match=r"^layers must belong to no other network and stand once"):
+        Network(layers, backend=backend)
+    Network([layer.unbound() for layer in layers], backend=backend)
+
+
+def test_parameters_start_as_they_are_declared_and_only_incoming_weights_are_constrained(backend):
+    class Three(Layer):
+        n_in = n_out = 50
+
+        def parameters(self):
+            return {"a": Parameter((50, 50), value=2.0), "b": Parameter((50, 50), value=1.0, bound=0.25),
+                    "c": Parameter((50, 50), bound=0.5, incoming=True)}  # fmt: skip
+
+    network = Network([Three()], [1, 2], np.float64, backend)
+    a, b, c = (backend.to_host(getattr(network.layers[0], name)) for name in "abc")
+    assert (a == 2).all()
+    for values, middle, bound in ((b, 1.0, 0.25), (c, 0.0, 0.5)):
+        assert np.abs(values - middle).max() <= bound
+        np.testing.assert_allclose(values.std(axis=(1, 2)), bound / np.sqrt(3), rtol=0.1)
+        assert np.unique(values).size == values.size  # no number is used twice, in neither replica
+    assert abs(np.corrcoef(b.ravel(), c.ravel())[0, 1]) < 0.1
+    assert [backend.to_host(W).tolist() for W in network.weights()] == [c.tolist()]
+
+
+def test_a_parameter_may_not_take_the_name_of_something_else():
+    class Clash(Layer):
+        def __init__(self):
+            self.rate = 0.5
+            self.n_in = self.n_out = 2
+
+        def parameters(self):
+            return {"rate": Parameter((1, 2))}
+
+    with pytest.raises(md.ArgumentError, match=r"^a parameter of Clash must have a name of its own, got 'rate'$"):
+        Network([Clash()])
+
+
+# --- backends ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [BlasBackend, CupyBackend])
+def test_an_override_takes_what_the_method_takes_that_it_overrides(kind):
+    overrides = {name for name in vars(kind) if hasattr(Backend, name) and inspect.isfunction(vars(kind)[name])}
+    assert {"accumulate", "add_scaled", "max_norm"} <= overrides
+    for name in overrides - {"__init__"}:
+        ours, specified = (inspect.signature(getattr(one, name)) for one in (kind, Backend))
+        assert ours == specified, name
+
+
+def functions_of_xp() -> set[str]:
+    """Every NAME in `xp.NAME`, `self.xp.NAME`, `network.xp.NAME` ... and `xp_of(a).NAME` of the package."""
+    found = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute):
+                of = node.value
+                name = of.func if isinstance(of, ast.Call) else of
+                if {getattr(name, "id", ""), getattr(name, "attr", "")} & {"xp", "xp_of"}:
+                    found.add(node.attr)
+    return found
+
+
+def test_what_the_package_asks_of_an_array_module_is_what_the_contract_lists():
+    cuda_alone = {"cuda", "RawKernel"}  # of CupyBackend, which is CuPy's
+    assert functions_of_xp() - cuda_alone - {"__name__"} == set(XP_FUNCTIONS.split())
+
+
+def test_an_array_module_that_lacks_a_function_is_refused_by_name():
+    class Poor(Backend):
+        class xp:  # noqa: N801  # a module
+            asarray = np.asarray
+
+    with pytest.raises(md.ArgumentError, match=r"^xp must compute as NumPy does, got .* without add, arange"):
+        Poor()
+
+
+class Tensor:
+    """What another library's array looks like from outside."""
+
+    dtype, shape, ndim = np.float32, (1, 2), 2
+
+    def __array__(self, dtype=None, copy=None):
+        return np.ones((1, 2), np.float32)
+
+    def reshape(self, *shape):
+        return self
+
+
+@pytest.mark.parametrize(
+    ("module", "remedy"),
+    [("torch", r"z\.detach\(\)\.cpu\(\)\.numpy\(\)"), ("tensorflow.python", r"z\.numpy\(\)"),
+     ("jaxlib._jax", r"np\.asarray\(z\)"), ("pandas", r"z\.to_numpy\(\)")],
+)  # fmt: skip
+def test_an_array_of_another_library_is_refused_with_the_way_to_convert_it(module, remedy):
+    foreign = type("Tensor", (Tensor,), {"__module__": module})()
+    for call in (lambda z: md.softmax(z), lambda z: md.kl_divergence(z, z, 1.0), lambda z: md.geometric_mean(z)):
+        with pytest.raises(md.ArgumentError, match=r"^(z|logits) must be an array of NumPy .*: convert it by "):
+            call(foreign)
+    with pytest.raises(md.ArgumentError, match=remedy):
+        md.softmax(foreign)
+    with pytest.raises(md.ArgumentError, match=r"^labels must be an array of NumPy"):
+        md.Dataset(np.zeros((1, 2)), foreign)
+    with pytest.raises(md.ArgumentError, match=r"^x must be an array of NumPy"):
+        Network.mlp([2, 2], backend="numpy").predict(foreign)
+
+
+@pytest.mark.parametrize("odd", [np.ma.array([[1.0, 2.0]]), np.ones((1, 2)).view(np.matrix)])
+def test_masked_arrays_and_matrices_which_compute_otherwise_are_refused(odd):
+    with pytest.raises(md.ArgumentError, match=r"^z must be a plain array, got "):
+        md.softmax(odd)
+
+
+# --- losses --------------------------------------------------------------------------------------------------------
+
+
+def test_every_exported_loss_is_in_a_table_of_the_tested():
+    import test_later_losses
+    import test_losses
+
+    from minidistill import losses
+
+    tested = {name.partition(",")[0] for name in (*test_losses.LOSSES, *test_later_losses.LOSSES)}
+    gradients = {"high_temperature_gradient", "logit_matching_gradient"}  # test_high_temperature.py
+    assert set(losses.__all__) - gradients == tested
