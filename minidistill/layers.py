@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from . import random
+from . import describe, random
 from .backend import Backend
 from .checks import ArgumentError, Array, check_count
 
@@ -42,6 +42,7 @@ class Layer:
     n_out: int | None = None
     reads_x = reads_y = True
     scratch: Any
+    __repr__ = describe.call
 
     def parameters(self) -> dict[str, Parameter]:
         """Name the parameters. "W" will be self.W (..., *shape), and its gradient self.dW."""

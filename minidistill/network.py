@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from . import random
+from . import describe, random
 from .backend import Backend, as_backend
 from .checks import ArgumentError, Array, check_inputs, check_seeds
 from .fused import DenseReLU
@@ -28,6 +28,8 @@ class Network:
     the shuffles, jitter and masks. `parameters` and `gradients` are the flat vectors. Raises ArgumentError for layers
     that do not fit, or that belong to another network.
     """
+
+    __repr__ = describe.network
 
     def __init__(
         self,

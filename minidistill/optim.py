@@ -4,6 +4,7 @@ w is the flat vector of a network's parameters, g that of their gradients, u the
 momentum, λ the weight decay.
 """
 
+from . import describe
 from .checks import ArgumentError, Array, check_number
 from .network import Network
 from .schedules import Schedule, constant_rate
@@ -20,6 +21,7 @@ class Optimizer:
     """
 
     remembers: tuple[str, ...] = ()  # self.state[name] is then a vector like w, 0 at first
+    __repr__ = describe.call
 
     def __init__(self, learning_rate: float | Schedule, *, max_norm: float | None = None) -> None:
         self.learning_rate = learning_rate if callable(learning_rate) else constant_rate(learning_rate)

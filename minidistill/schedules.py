@@ -1,43 +1,84 @@
-"""Learning-rate schedules: functions of the fraction of the training that is done, in [0, 1), to a rate."""
+"""Learning-rate schedules: called with the fraction of the training that is done, in [0, 1), they return a rate."""
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from . import describe
 from .checks import check_number
 
 Schedule = Callable[[float], float]
 
 
-def constant_rate(rate: float) -> Schedule:
+@dataclass(frozen=True, repr=False)
+class constant_rate:
     """Keep the same rate > 0 throughout."""
-    rate = check_number("learning rate", rate, above=0)
-    return lambda done: rate
+
+    rate: float
+    __repr__ = describe.call
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", check_number("learning rate", self.rate, above=0))
+
+    def __call__(self, done: float) -> float:
+        return self.rate
 
 
-def linear_decay(rate: float, warmup: float = 0.0) -> Schedule:
+class _Warmup:
+    """Rise to the rate, then follow `decay`, a function of the fraction of the rest that is done."""
+
+    rate: float
+    warmup: float
+    __repr__ = describe.call
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rate", check_number("learning rate", self.rate, above=0))
+        object.__setattr__(self, "warmup", check_number("warmup", self.warmup, at_least=0, at_most=0.99))
+
+    def __call__(self, done: float) -> float:
+        if done < self.warmup:
+            return self.rate * (done + 1e-3 * self.warmup) / (1.001 * self.warmup)  # never exactly 0
+        return self.rate * self.decay((done - self.warmup) / (1 - self.warmup))
+
+    def decay(self, t: float) -> float:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, repr=False)
+class linear_decay(_Warmup):
     """Rise to `rate` over the first `warmup`, a fraction of the training in [0, 0.99], then fall straight to 0."""
-    return _with_warmup(rate, warmup, lambda t: 1 - t)
+
+    rate: float
+    warmup: float = 0.0
+
+    def decay(self, t: float) -> float:
+        return 1 - t
 
 
-def cosine_decay(rate: float, warmup: float = 0.0) -> Schedule:
+@dataclass(frozen=True, repr=False)
+class cosine_decay(_Warmup):
     """Rise to `rate` over the first `warmup`, then fall to 0 along half a cosine (Loshchilov and Hutter 2017)."""
-    return _with_warmup(rate, warmup, lambda t: math.cos(math.pi * t / 2) ** 2)
+
+    rate: float
+    warmup: float = 0.0
+
+    def decay(self, t: float) -> float:
+        return math.cos(math.pi * t / 2) ** 2
 
 
-def step_decay(rate: float, at: Sequence[float] = (0.5, 0.75), factor: float = 0.1, warmup: float = 0.0) -> Schedule:
+@dataclass(frozen=True, repr=False)
+class step_decay(_Warmup):
     """Rise to `rate` over the first `warmup`; then multiply by `factor` at each fraction `at` of the rest."""
-    factor = check_number("factor", factor, above=0)
-    fractions = [check_number("at", a, at_least=0, at_most=1) for a in at]
-    return _with_warmup(rate, warmup, lambda t: factor ** sum(t >= a for a in fractions))
 
+    rate: float
+    at: Sequence[float] = (0.5, 0.75)
+    factor: float = 0.1
+    warmup: float = 0.0
 
-def _with_warmup(rate: float, warmup: float, shape: Schedule) -> Schedule:
-    rate = check_number("learning rate", rate, above=0)
-    warmup = check_number("warmup", warmup, at_least=0, at_most=0.99)
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "factor", check_number("factor", self.factor, above=0))
+        object.__setattr__(self, "at", tuple(check_number("at", a, at_least=0, at_most=1) for a in self.at))
 
-    def schedule(done: float) -> float:
-        if done < warmup:
-            return rate * (done + 1e-3 * warmup) / (1.001 * warmup)  # never exactly 0
-        return rate * shape((done - warmup) / (1 - warmup))
-
-    return schedule
+    def decay(self, t: float) -> float:
+        return self.factor ** sum(t >= a for a in self.at)

@@ -13,10 +13,10 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 WORDS_A_MINUTE, CODE_LINES_A_MINUTE = 130, 12  # of a careful reader of prose and of dense code
 
 ROOMS = """
-checks softmax
+checks shell softmax
 losses.digits losses.distillation losses.divergences losses.relational losses.decoupled losses.logit_matching
 losses.smoothing losses.standardised losses
-random backend.reference backend.blas backend.kernels backend.cupy backend
+random describe backend.reference backend.blas backend.kernels backend.cupy backend
 layers fused network datasets.dataset datasets.idx datasets batches ensemble measure
 objective monitor schedules optim train
 testing.gradients.derivative testing.gradients.check testing.gradients.layers testing.gradients.strategies

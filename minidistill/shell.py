@@ -1,0 +1,97 @@
+"""How a command behaves in a shell: its exit code, the signals that end it, and the files that it writes."""
+
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from .checks import ArgumentError, MinidistillError
+
+SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
+
+def run(command: Callable[[], int | None]) -> int:
+    """Call the command and return the exit code of the process: the command's own, or 0 for None.
+
+    An error that a user can mend is one line on standard error and 2; SIGINT, SIGTERM and SIGHUP are one line and 128
+    plus their number, after what the command was doing has been tidied up. A character that a stream cannot encode is
+    printed as "?".
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    try:
+        with _signals_as_interruptions():
+            return command() or 0
+    except (MinidistillError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interruption:
+        number = interruption.args[0] if interruption.args else signal.SIGINT
+        print(f"ended by {signal.Signals(number).name}", file=sys.stderr)
+        return 128 + int(number)
+
+
+@contextmanager
+def _signals_as_interruptions() -> Iterator[None]:
+    """Raise KeyboardInterrupt for each of SIGNALS, except one that is ignored, as nohup wants it for SIGHUP."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(number)
+
+    in_main = threading.current_thread() is threading.main_thread()  # Python lets no other thread set a handler
+    before = {number: signal.getsignal(number) for number in SIGNALS if in_main}
+    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    try:
+        for number in before:
+            signal.signal(number, interrupt)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def check_outputs(outputs: dict[str, Path | None]) -> None:
+    """Check, before any work, that a file can be written at the path of each option, None for one that is not given.
+
+    Raises ArgumentError for a folder, a missing folder, a place that cannot be written, or one file for two options.
+    """
+    seen: dict[Path, str] = {}
+    for option, path in outputs.items():
+        if path is None:
+            continue
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise ArgumentError(f"{option} must be a file in a folder that exists, got {str(path)!r}")
+        try:
+            if path.exists():
+                path.open("ab").close()
+            with whole_file(path, keep=False) as unfinished:
+                unfinished.open("ab").close()
+        except OSError as error:
+            raise ArgumentError(f"{option} must be writable, got {str(path)!r}: {error.strerror}") from None
+        if (other := seen.setdefault(path.resolve(), option)) != option:
+            raise ArgumentError(f"{option} must be another file than {other}, got {str(path)!r} for both")
+
+
+@contextmanager
+def whole_file(path: Path, keep: bool = True) -> Iterator[Path]:
+    """Yield a path to write to, and make it `path` at the end: an error or a signal leaves what was there before.
+
+    What is no plain file, such as /dev/stdout, is written directly. keep: False to leave nothing in any case.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        yield path
+        return
+    unfinished = path.with_name(f".{os.getpid()}-{path.name}")  # with its ending, which tells some writers the format
+    try:
+        yield unfinished
+        if keep:
+            unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
