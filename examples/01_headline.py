@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import commit, finish, footer, mean_and_spread, parser, run, start, table
+from common import commit, finish, footer, mean_and_spread, parser, run, start, table, write_json
 from recipes import BRIGHTER, JITTERED, PLAIN, SOFT, TEACHER, Recipe
 from store import Store, soft_targets
 
 import minidistill as md
+from minidistill.checks import check_count, check_number
 from minidistill.measure import prediction_cost
+from minidistill.shell import whole_file
 
 NAMES = {  # with the paper's number of errors (Hinton, Vinyals, Dean 2015, section 3)
     "teacher": ("teacher", 67),
@@ -33,16 +35,21 @@ NAMES = {  # with the paper's number of errors (Hinton, Vinyals, Dean 2015, sect
 
 def main() -> None:
     options = parser(__doc__, seeds=3)
-    options.add_argument("--teachers", type=int, default=3, metavar="M", help="teachers of --full (default: 3)")
+    options.add_argument("--teachers", type=int, metavar="M", help="teachers of --full, which it needs (default: 3)")
     options.add_argument("--train-teacher", action="store_true", help="train the teacher instead of using its logits")
     options.add_argument(
         "--teacher-units", type=int, default=1600, choices=(1200, 1600), help="in a hidden layer (default: 1600)"
     )
     options.add_argument("--rate", type=float, metavar="F", help=f"times every rate; 1, or {BRIGHTER} with --data")
     options.add_argument("--epochs", type=int, metavar="E", help="of a student on soft targets; else the preset's")
-    options.add_argument("--save-logits", type=Path, metavar="FILE", help="the first teacher's, as float16 (.npy)")
+    options.add_argument(
+        "--save-logits",
+        type=Path,
+        metavar="FILE.npy",
+        help="write the first teacher's there, as float16, and what they are of to FILE.json",
+    )
     arguments = options.parse_args()
-    train, test = start(arguments)
+    train, test = start(arguments, outputs=check_options(arguments))
     store = Store(arguments.runs)
     results, networks = experiment(arguments, store, train, test)
     for name, network in networks.items():
@@ -50,21 +57,39 @@ def main() -> None:
     finish(arguments, store.seconds, results, report, draw)
 
 
+def check_options(arguments: argparse.Namespace) -> dict[str, Path]:
+    """Check this script's own options, fill in their defaults and return the files that they write, by their options.
+
+    Raises md.ArgumentError.
+    """
+    full = arguments.preset == "full"
+    if arguments.teachers is not None and not full:
+        raise md.ArgumentError(f"--teachers must be left out without --full, got {arguments.teachers}")
+    arguments.teachers = check_count("--teachers", arguments.teachers if arguments.teachers is not None else 3)
+    default = BRIGHTER if arguments.data else 1.0
+    arguments.rate = check_number("--rate", arguments.rate if arguments.rate is not None else default, above=0)
+    if arguments.epochs is not None:
+        check_count("--epochs", arguments.epochs)
+    path = arguments.save_logits
+    if path is None:
+        return {}
+    if not (arguments.train_teacher or full):
+        raise md.ArgumentError("--save-logits needs a teacher that is trained now: --train-teacher or --full")
+    if path.suffix.lower() != ".npy":
+        raise md.ArgumentError(f"--save-logits must end in .npy, got {str(path)!r}")
+    return {"--save-logits": path, "the description of --save-logits": path.with_suffix(".json")}
+
+
 def experiment(
     arguments: argparse.Namespace, store: Store, train: md.Dataset, test: md.Dataset
 ) -> tuple[dict[str, Any], dict[str, md.Network]]:
     """Return the errors of every arm, and one network of each."""
     kind, seeds = arguments.preset, range(arguments.seeds)
-    factor = arguments.rate if arguments.rate is not None else BRIGHTER if arguments.data else 1.0
-    for name, value in (("--rate", factor), ("--teachers", arguments.teachers), ("--epochs", arguments.epochs)):
-        if value is not None and not value > 0:
-            raise md.ArgumentError(f"{name} must be > 0, got {value}")
+    factor = arguments.rate
     soft, jittered = (
         replace(recipe[kind].scaled(factor), epochs=arguments.epochs or recipe[kind].epochs)
         for recipe in (SOFT, JITTERED)
     )
-    if arguments.save_logits and not (arguments.train_teacher or kind == "full"):
-        raise md.ArgumentError("--save-logits needs a teacher that is trained now: --train-teacher or --full")
     live = arguments.train_teacher or kind == "full" or arguments.data or arguments.teacher_units != 1600
     recipe = TEACHER[kind].with_units(arguments.teacher_units).scaled(factor)
     numbers = range(arguments.teachers if kind == "full" else 1) if live else ()
@@ -147,11 +172,12 @@ def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
 def save_logits(
     path: Path, clean: md.TransferSet, teacher: md.Network, recipe: dict[str, Any], test: md.Dataset, kind: str
 ) -> None:
-    """Write what the package embeds: the first teacher's logits on the training images, and where they are from."""
-    np.save(path, clean.backend.to_host(clean.unmoved).astype(np.float16))
+    """Write what the package embeds: the first teacher's logits on the training images, and what they are of."""
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        np.save(file, clean.backend.to_host(clean.unmoved).astype(np.float16))
     about = {"preset": kind, "seed": 0, "recipe": recipe, "commit": commit(),
              "test_errors": md.errors(teacher, test)}  # fmt: skip
-    path.with_name("teacher.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    write_json(path.with_suffix(".json"), about)
 
 
 if __name__ == "__main__":

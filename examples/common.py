@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -14,6 +13,8 @@ from typing import Any
 import numpy as np
 
 import minidistill as md
+from minidistill import shell
+from minidistill.checks import check_count
 
 QUICK_ROWS = 6_000  # training images of the quick preset
 
@@ -38,29 +39,24 @@ def parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
     )
     options.add_argument("--data", type=Path, metavar="DIR", help="folder with four IDX files instead of MNIST")
     options.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
-    options.add_argument("--figure", type=Path, metavar="FILE", help="draw the results there (.png, .svg, .pdf)")
+    options.add_argument("--figure", type=Path, metavar="FILE", help="draw the results there (.png, .svg, .pdf, ...)")
     return options
 
 
-def start(arguments: argparse.Namespace, quick_rows: int | None = QUICK_ROWS) -> tuple[md.Dataset, md.Dataset]:
+def start(
+    arguments: argparse.Namespace, quick_rows: int | None = QUICK_ROWS, outputs: dict[str, Path] | None = None
+) -> tuple[md.Dataset, md.Dataset]:
     """Check the options, switch the backend and return the preset's training set and the test set.
 
-    quick_rows: how many training images --quick uses; None for all. What would otherwise fail after minutes of work
-    fails here. Raises md.ArgumentError for an option, md.DataError for the data.
+    quick_rows: how many training images --quick uses; None for all. outputs: the files that are written beside --json
+    and --figure, by their options. What would otherwise fail after minutes of work fails here. Raises md.ArgumentError
+    for an option, md.DataError for the data.
     """
-    if not 1 <= arguments.seeds <= 1000:
-        raise md.ArgumentError(f"--seeds must be >= 1 and <= 1000, got {arguments.seeds}")
-    for option in ("json", "figure"):
-        path = getattr(arguments, option)
-        if path is None:
-            continue
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise md.ArgumentError(f"--{option} must be a file in a folder that exists, got {str(path)!r}")
-        if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-            raise md.ArgumentError(f"--{option} must be writable, got {str(path)!r}")
+    check_count("--seeds", arguments.seeds, at_most=1000)
+    shell.check_outputs({"--json": arguments.json, "--figure": arguments.figure} | (outputs or {}))
     if arguments.figure:
         endings = pyplot().figure().canvas.get_supported_filetypes()
-        if arguments.figure.suffix.removeprefix(".") not in endings:
+        if arguments.figure.suffix.lower().removeprefix(".") not in endings:
             raise md.ArgumentError(f"--figure must end in .png, .svg or .pdf, got {str(arguments.figure)!r}")
     try:
         arguments.runs.mkdir(parents=True, exist_ok=True)
@@ -130,24 +126,24 @@ def finish(
     results = record(arguments, seconds) | results
     print(report(results))
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+        write_json(arguments.json, results)
         print(f"results written to {arguments.json}", file=sys.stderr)
     if arguments.figure:
         figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
         draw(results, figure, axes)
-        figure.savefig(arguments.figure, dpi=150)
+        with shell.whole_file(arguments.figure) as path:
+            figure.savefig(path, dpi=150, format=arguments.figure.suffix.lower().removeprefix("."))
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write the content as JSON, whole or not at all."""
+    with shell.whole_file(path) as unfinished:
+        unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call main; an error that a user can mend is one line and exit code 2, an interruption is exit code 130."""
-    try:
-        main()
-    except (md.MinidistillError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(130)
+    """Call main as the whole of a script, and end the process with the exit code that shell.run gives it."""
+    sys.exit(shell.run(main))
 
 
 def mean_and_spread(values: Sequence[float]) -> str:

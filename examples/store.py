@@ -3,7 +3,6 @@
 import argparse
 import hashlib
 import json
-import os
 import time
 import zipfile
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 from recipes import TEACHER, Loss, Recipe, suited
 
 import minidistill as md
+from minidistill.shell import whole_file
 
 ROWS, UNITS, EPOCHS, BATCH_SIZE = 40, 5, 2, 16  # a trial's
 SCALES = (1, 30)  # a trial's inputs and logits are as large as this; a loss that clips shows at the second
@@ -149,10 +149,8 @@ def _key(*parts: Any) -> str:
 
 def _write(path: Path, array: np.ndarray, seconds: float) -> None:
     """Write the file whole or not at all, even if the process ends half-way."""
-    unfinished = path.with_suffix(f".{os.getpid()}.tmp")
-    with unfinished.open("wb") as file:
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
         np.savez(file, array=array, seconds=seconds)
-    unfinished.replace(path)
 
 
 def _read(path: Path) -> tuple[np.ndarray, float]:

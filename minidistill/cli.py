@@ -11,11 +11,20 @@ import numpy as np
 
 from . import __version__
 from .backend import get_backend, set_backend
-from .checks import ArgumentError, BackendUnavailable, MinidistillError
+from .checks import BackendUnavailable
+from .shell import check_outputs, run, whole_file
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 for a loss that breaks a law, 2 for what the user can mend."""
+    """Run a command and return its exit code: 0, 1 for a loss that breaks a law, 2 for what the user can mend.
+
+    An interruption is 128 plus the number of its signal. Raises SystemExit for arguments that cannot be parsed.
+    """
+    return run(lambda: command(arguments))
+
+
+def command(arguments: Sequence[str] | None) -> int:
+    """Parse the arguments and run their command. Raises MinidistillError and OSError for what the user can mend."""
     parser = argparse.ArgumentParser(prog="python -m minidistill", description="Knowledge distillation by hand.")
     parser.add_argument("--version", action="version", version=f"minidistill {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
@@ -23,45 +32,54 @@ def main(arguments: Sequence[str] | None = None) -> int:
     info.add_argument("--backend", choices=("numpy", "cupy"), help="else $MINIDISTILL_BACKEND or numpy")
     info.add_argument("--bench", action="store_true", help="time predictions of teacher and student, some seconds")
     check = commands.add_parser("check", help="what a distillation loss computes, and which laws it breaks")
-    check.add_argument("target", metavar="FILE.py:function", help="or package.module:function")
+    check.add_argument("target", nargs="?", metavar="FILE.py:function", help="or package.module:function")
     check.add_argument(
         "--framework", choices=("numpy", "torch", "jax", "keras"), default="numpy", help="default: numpy"
     )
-    check.add_argument("--expect", default="", metavar="WORDS", help="kl or ce, batchmean or sum, t2 or t0, detached")
+    check.add_argument(
+        "--expect",
+        nargs="+",
+        default=[],
+        metavar="WORD",
+        help="what it is meant to be: kl or ce, batchmean or sum, t2 or t0, detached, with commas or spaces between",
+    )
     check.add_argument("--examples", type=int, default=60, metavar="N", help="tried for each law; default: 60")
     check.add_argument("--seed", type=int, default=0, metavar="S", help="of the search for them; default: 0")
     check.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
     check.epilog = (
         "The function is loss(student_logits, teacher_logits, temperature) or has (labels, alpha) behind; with numpy "
-        "it returns a value or (value, gradient). Exit code 0: every law holds, 1: one is broken, 2: usage."
+        "it returns a value or (value, gradient). Exit code 0: every law holds, 1: one is broken, 2: usage, or a "
+        "function that cannot be judged."
     )
     options = parser.parse_args(arguments)
-    try:
-        if options.command == "check":
-            return check_loss(options)
-        if options.backend:
-            set_backend(options.backend)
-        show_info()
-        if options.bench:
-            show_bench()
-    except (MinidistillError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if options.command == "check":
+        if options.target is None and options.expect and ":" in options.expect[-1]:
+            options.target = options.expect.pop()  # the words of --expect stood before it
+        if options.target is None:
+            check.error("FILE.py:function is required")
+        return check_loss(options)
+    if options.backend:
+        set_backend(options.backend)
+    show_info()
+    if options.bench:
+        show_bench()
     return 0
 
 
 def check_loss(options: argparse.Namespace) -> int:
-    """Print the report on a loss."""
-    from .testing.losses import check_distillation_loss, load_function
+    """Print the report on a loss: to standard error if it cannot be judged."""
+    check_outputs({"--json": options.json})
+    from .testing.losses import check_distillation_loss, hypothesis_keeps_nothing, load_function
 
-    if options.json and not options.json.absolute().parent.is_dir():
-        raise ArgumentError(f"--json must be a file in a folder that exists, got {str(options.json)!r}")
-    function = load_function(options.target)
-    report = check_distillation_loss(function, options.framework, options.expect, options.examples, options.seed)
-    print(report)
+    function, expect = load_function(options.target), " ".join(options.expect)
+    with hypothesis_keeps_nothing():
+        report = check_distillation_loss(function, options.framework, expect, options.examples, options.seed)
+    unjudged = report.unusable is not None
+    print(report, file=sys.stderr if unjudged else None)
     if options.json:
-        options.json.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
-    return 0 if report.passed else 1
+        with whole_file(options.json) as file:
+            file.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+    return 2 if unjudged else 0 if report.passed else 1
 
 
 def show_info() -> None:

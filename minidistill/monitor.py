@@ -1,4 +1,4 @@
-"""What a training tells: its history, a bar or a line on standard error, and an error as soon as it diverges."""
+"""What a training tells: its history, a bar or lines on standard error, and an error as soon as it diverges."""
 
 import sys
 import time
@@ -12,9 +12,10 @@ from .checks import Diverged
 
 HOPELESS = 10.0  # a loss this many times chance, or the first loss if that was worse, is a divergence
 HOPELESS_WEIGHT = 1e8  # and so is a parameter of this size
+BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # tqdm's own is too long for a loss behind it
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """Keep an entry for each epoch. loss and errors hold a number for each replica (one for one network)."""
 
@@ -23,33 +24,47 @@ class History:
     loss: list[list[float]] = field(default_factory=list)  # mean over the epoch's batches
     errors: list[list[int]] = field(default_factory=list)  # on the validation set; empty without one
 
+    def __repr__(self) -> str:
+        seconds = f", {self.seconds[-1]:.1f} s, {self.latest()}" if self.loss else ""
+        return f"<History of {len(self.loss)} epoch{'' if len(self.loss) == 1 else 's'}{seconds}>"
+
+    def latest(self) -> str:
+        """Return the last epoch's loss, and its errors if there are any, as text; with replicas their means."""
+        errors = f", errors {round(np.mean(self.errors[-1]), 1):g}" if self.errors else ""
+        return f"loss {np.mean(self.loss[-1]):.4g}{errors}"
+
 
 class Monitor:
     """Watch a training as a context around it: step(rate) after every step, epoch(...) after every epoch.
 
-    shown: a tqdm bar if tqdm is installed, else a line an epoch. chance: the loss of a network that guesses.
+    shown: False for silence. In a terminal where tqdm is installed progress is a bar, elsewhere, as in a log file or in
+    Jupyter, a line an epoch. chance: the loss of a network that guesses.
     """
 
     def __init__(self, title: str, epochs: int, steps_per_epoch: int, chance: Any, shown: bool) -> None:
-        self.title, self.epochs, self.steps_per_epoch, self.shown = title, epochs, steps_per_epoch, shown
+        self.title, self.epochs, self.steps_per_epoch = title, epochs, steps_per_epoch
+        self.shown = shown and sys.stderr is not None  # it is None in a process that has no standard streams
         self.history, self.rates = History(), list[float]()
         self.chance = chance
         self.hopeless: np.ndarray | None = None  # (replicas,)
         self.start = time.perf_counter()
         self.bar: Any = None
-        if shown:
+        if self.shown and sys.stderr.isatty():
             try:
                 from tqdm import tqdm
             except ImportError:
                 return
             total = epochs * steps_per_epoch
-            self.bar = tqdm(total=total, desc=title, unit="step", file=sys.stderr, mininterval=0.5, leave=True)
+            self.bar = tqdm(
+                total=total, desc=title, bar_format=BAR, file=sys.stderr, mininterval=0.5, dynamic_ncols=True
+            )
 
     def __enter__(self) -> "Monitor":
         return self
 
     def __exit__(self, *exception: object) -> None:
         if self.bar is not None:
+            self.bar.leave = exception[0] is None  # half a bar is wiped out before the error is told
             self.bar.close()
 
     def step(self, rate: float) -> None:
@@ -78,8 +93,7 @@ class Monitor:
         history.learning_rate.append(self.rates[-1])
         history.seconds.append(time.perf_counter() - self.start)
         history.errors += [errors] if errors else []
-        text = f"epoch {done}/{self.epochs}, loss {np.mean(history.loss[-1]):.4g}"
-        text += f", errors {np.mean(errors):.1f}" if errors else ""
+        text = f"epoch {done}/{self.epochs}, {history.latest()}"
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
         elif self.shown:

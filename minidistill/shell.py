@@ -1,5 +1,6 @@
 """How a command behaves in a shell: its exit code, the signals that end it, and the files that it writes."""
 
+import errno
 import io
 import os
 import signal
@@ -68,10 +69,11 @@ def check_outputs(outputs: dict[str, Path | None]) -> None:
         if path.is_dir() or not path.absolute().parent.is_dir():
             raise ArgumentError(f"{option} must be a file in a folder that exists, got {str(path)!r}")
         try:
-            if path.exists():
-                path.open("ab").close()
-            with whole_file(path, keep=False) as unfinished:
-                unfinished.open("ab").close()
+            if _written_whole(path):  # nobody waits at the other end, so that opening it does no harm
+                with whole_file(path, keep=False) as unfinished:
+                    unfinished.touch()
+            if path.exists() and not os.access(path, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         except OSError as error:
             raise ArgumentError(f"{option} must be writable, got {str(path)!r}: {error.strerror}") from None
         if (other := seen.setdefault(path.resolve(), option)) != option:
@@ -82,16 +84,20 @@ def check_outputs(outputs: dict[str, Path | None]) -> None:
 def whole_file(path: Path, keep: bool = True) -> Iterator[Path]:
     """Yield a path to write to, and make it `path` at the end: an error or a signal leaves what was there before.
 
-    What is no plain file, such as /dev/stdout, is written directly. keep: False to leave nothing in any case.
+    What is no plain file, such as /dev/stdout, is written directly. keep: False to leave nothing new in any case.
     """
-    path = path.resolve()
-    if path.exists() and not path.is_file():
+    if not _written_whole(path):
         yield path
         return
-    unfinished = path.with_name(f".{os.getpid()}-{path.name}")  # with its ending, which tells some writers the format
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         yield unfinished
         if keep:
             unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _written_whole(path: Path) -> bool:
+    """Return whether a new file may take the place of this one: of a pipe, a device or a link it may not."""
+    return not path.is_symlink() and (path.is_file() or not path.exists())

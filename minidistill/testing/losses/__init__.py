@@ -2,5 +2,13 @@
 
 from .fingerprint import Fingerprint
 from .report import Report, assert_distillation_loss, check_distillation_loss, load_function
+from .search import hypothesis_keeps_nothing
 
-__all__ = ["Fingerprint", "Report", "assert_distillation_loss", "check_distillation_loss", "load_function"]
+__all__ = [
+    "Fingerprint",
+    "Report",
+    "assert_distillation_loss",
+    "check_distillation_loss",
+    "hypothesis_keeps_nothing",
+    "load_function",
+]

@@ -5,6 +5,7 @@
 
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -20,7 +21,11 @@ from .judge import Judge
 from .laws import LAWS
 from .search import Verdict, try_law
 
-EXPECTATIONS = ("kl", "ce", "batchmean", "sum", "t2", "t0", "detached")
+EXPECTATIONS = (("kl", "ce"), ("batchmean", "sum"), ("t2", "t0"), ("detached",))  # a loss is one of each
+WANTED = (
+    "a distillation loss is a function of (student_logits, teacher_logits, temperature) or of (student_logits, "
+    "teacher_logits, temperature, labels, alpha); with numpy it returns its value or (value, gradient)"
+)
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Report:
     def __str__(self) -> str:
         lines = [f"{self.name} ({self.framework})"]
         if self.unusable is not None:
-            return "\n".join([*lines, f"cannot be judged: {self.unusable}"])
+            return "\n".join([*lines, f"cannot be judged: {self.unusable}", WANTED])
         assert self.fingerprint is not None
         lines += ["", *(f"  {name:16} {value}" for name, value in _described(self.fingerprint)), ""]
         for verdict in self.verdicts:
@@ -80,14 +85,11 @@ def check_distillation_loss(
     """Judge function(student_logits, teacher_logits, temperature[, labels, alpha]), and return the report.
 
     framework: "numpy" (returns a value or (value, gradient)), "torch", "jax" or "keras". expect: what the loss is meant
-    to be, words of kl, ce, batchmean, sum, t2, t0 and detached with commas between them; a loss that is something else
-    is then broken. examples: how many cases are tried for each law. seed: of their search. Raises ArgumentError, and
-    BackendUnavailable if the framework cannot be imported.
+    to be, words of kl or ce, batchmean or sum, t2 or t0, and detached, with commas or spaces between them; a loss that
+    is something else is then broken. examples: how many cases are tried for each law. seed: of their search. Raises
+    ArgumentError, and BackendUnavailable if the framework cannot be imported.
     """
-    expected = [word.strip() for word in expect.split(",") if word.strip()]
-    for word in expected:
-        if word not in EXPECTATIONS:
-            raise ArgumentError(f"expect must be some of {', '.join(EXPECTATIONS)}, got {word!r}")
+    expected = _words(expect)
     loss = Loss(function, framework)
     check_count("examples", examples)
     check_count("seed", seed, at_least=0)
@@ -111,6 +113,19 @@ def assert_distillation_loss(
     if not report.passed:
         raise AssertionError(str(report))
     return report
+
+
+def _words(expect: str) -> list[str]:
+    """Return the words of `expect`, each once. Raises ArgumentError for an unknown word, or two that contradict."""
+    words = list(dict.fromkeys(re.findall(r"[^\s,]+", expect)))
+    known = [word for one_of in EXPECTATIONS for word in one_of]
+    for word in words:
+        if word not in known:
+            raise ArgumentError(f"expect must be some of {', '.join(known)}, got {word!r}")
+    for one_of in EXPECTATIONS:
+        if len(set(words).intersection(one_of)) > 1:
+            raise ArgumentError(f"expect must hold at most one of {' and '.join(one_of)}, got {expect!r}")
+    return words
 
 
 def _expectation(word: str, found: Fingerprint) -> Verdict:

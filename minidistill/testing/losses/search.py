@@ -1,11 +1,15 @@
 """The search for a case that breaks a law: Hypothesis makes the cases, and shrinks one that breaks it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hypothesis
 import numpy as np
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir
 
 from .frameworks import Unusable
 from .judge import Broken, Case, Judge
@@ -72,3 +76,14 @@ def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0) -> Verdi
     except hypothesis.errors.Flaky:
         return Verdict(name, "the same logits gave two answers: freeze its dropout, or its seed", smallest[0].case)
     return Verdict(name)
+
+
+@contextmanager
+def hypothesis_keeps_nothing() -> Iterator[None]:
+    """Let Hypothesis keep its files in a folder that goes at the end, not in .hypothesis of the working directory."""
+    with TemporaryDirectory() as folder:
+        set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            set_hypothesis_home_dir(None)
