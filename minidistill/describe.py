@@ -33,7 +33,8 @@ def network(made: Any) -> str:
         words += [f"dropout={_rate(layer.threshold)}" for layer in hidden[:1] if layer.threshold < 256]
     else:
         words = [str(made.layers)]
-    each = f" in each of {made.replicas} replicas" if made.replica_shape else ""
+    words += [f"replicas={made.replicas}"] if made.replica_shape else []
+    each = " each" if made.replica_shape else ""
     return f"<Network {', '.join(words)}, {made.dtype}, {made.size:,} parameters{each}, on {made.backend.name}>"
 
 

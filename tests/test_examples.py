@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -255,10 +256,21 @@ def test_the_controls_share_with_the_teacher_what_they_say_and_nothing_else() ->
     ("arguments", "message"),
     [
         (["--data", "/nowhere"], "data folder must exist, got '/nowhere'"),
-        (["--seeds", "0"], "--seeds must be >= 1 and <= 1000, got 0"),
-        (["--rate", "0"], "--rate must be > 0, got 0.0"),
+        (["--seeds", "0"], "--seeds must be a whole number >= 1 and <= 1000, got 0"),
+        (["--rate", "0"], "--rate must be a finite number > 0, got 0.0"),
         (["--save-logits", "logits.npy"], "--save-logits needs a teacher that is trained now"),
-        (["--teachers", "0"], "--teachers must be > 0, got 0"),
+        (["--save-logits", "logits.txt", "--train-teacher"], "--save-logits must end in .npy, got 'logits.txt'"),
+        (
+            ["--save-logits", "/nowhere/logits.npy", "--train-teacher"],
+            "--save-logits must be a file in a folder that exists, got '/nowhere/logits.npy'",
+        ),
+        (
+            ["--save-logits", "logits.npy", "--json", "logits.json", "--train-teacher"],
+            "the description of --save-logits must be another file than --json, got 'logits.json' for both",
+        ),
+        (["--teachers", "2"], "--teachers must be left out without --full, got 2"),
+        (["--full", "--teachers", "0"], "--teachers must be a whole number >= 1, got 0"),
+        (["--epochs", "0"], "--epochs must be a whole number >= 1, got 0"),
         (["--runs", "pyproject.toml"], "--runs must be a folder that can be made, got 'pyproject.toml'"),
         (["--seeds", "many"], "argument --seeds: invalid int value: 'many'"),
         (["--teacher-units", "7"], "argument --teacher-units: invalid choice: "),
@@ -277,6 +289,57 @@ def test_a_mistake_is_one_clear_line_and_exit_code_2(arguments: list[str], messa
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_a_script_with_one_line_and_it_goes_on_from_its_last_training(name: str, tmp_path: Path) -> None:
+    number = getattr(signal, name)
+    runs, results = tmp_path / "runs", tmp_path / "results.json"
+    options = ["--quick", "--seeds", "1", "--train-teacher", "--runs", str(runs), "--json", str(results)]
+    env = os.environ | {"PYTHONPATH": str(ROOT), "MINIDISTILL_BACKEND": ""}
+    process = subprocess.Popen([sys.executable, HEADLINE, *options], cwd=ROOT, env=env, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("teacher, seed 0: epoch 1/5")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=20)
+    assert (process.returncode, out) == (128 + number, "")
+    assert err.splitlines()[-1] == f"ended by {name}"
+    assert "Traceback" not in err
+    assert list(tmp_path.rglob("*")) == [runs]
+
+
+def test_in_an_old_locale_the_table_is_readable(runs: Path) -> None:
+    old = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = call(HEADLINE, "--quick", "--seeds", "2", "--runs", str(runs), **old)
+    assert done.returncode == 0, done.stderr
+    assert "mean ? sd" in done.stdout
+
+
+def test_saved_logits_have_a_description_beside_them_which_overwrites_no_other_file(tmp_path: Path) -> None:
+    headline, recipe, data = load("01_headline.py"), small_training()[1], small_training()[2]
+    teacher = recipe.network(data, 0)
+    (tmp_path / "teacher.json").write_text("another")
+    transfer = md.TransferSet.from_teacher(teacher, data)
+    headline.save_logits(tmp_path / "a.npy", transfer, teacher, {"epochs": 2}, data, "quick")
+    logits = np.load(tmp_path / "a.npy")
+    assert (logits.dtype, logits.shape) == (np.float16, (40, 3))
+    about = json.loads((tmp_path / "a.json").read_text())
+    assert about["recipe"] == {"epochs": 2}
+    assert about["test_errors"] == md.errors(teacher, data)
+    assert (tmp_path / "teacher.json").read_text() == "another"
+
+
+@pytest.mark.parametrize("name", ["a.PNG", "a.Png", "a.SVG"])
+def test_the_ending_of_a_figure_may_be_in_capitals(name: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    common = load("common.py")
+    arguments = common.parser("", seeds=1).parse_args(["--figure", str(tmp_path / name), "--runs", str(tmp_path)])
+    common.start(arguments)
+    common.finish(arguments, 1.0, {}, lambda results: "", lambda results, figure, axes: axes.plot([1, 2]))
+    start = (tmp_path / name).read_bytes()
+    assert start.startswith(b"\x89PNG" if "n" in name.lower() else b"<?xml")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_backend_that_cannot_run_is_exit_code_2(tmp_path: Path) -> None:

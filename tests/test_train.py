@@ -1,6 +1,5 @@
 """The training loop: it learns, repeats itself bit for bit, allocates nothing large, and stops when it diverges."""
 
-import builtins
 import re
 import tracemalloc
 
@@ -162,31 +161,6 @@ def test_a_training_step_allocates_less_than_a_megabyte_whatever_its_batch(hidde
     assert len(peaks) == 12
     assert peaks[0] > 1_000_000  # the first step makes the buffers, and shows that they are counted
     assert max(peaks[4:]) < 1_000_000  # by then every size has been seen: 128, 96, and the evaluation's 480
-
-
-def test_progress_is_a_line_an_epoch_without_tqdm_and_silence_on_request(
-    backend, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    real_import = builtins.__import__
-
-    def without_tqdm(name: str, *rest: object) -> object:
-        if name == "tqdm":
-            raise ImportError(name)
-        return real_import(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", without_tqdm)
-    train(backend, progress=False)
-    assert capsys.readouterr() == ("", "")
-    train(backend, progress=True, validation=blobs(backend), epochs=2, title="student")
-    lines = capsys.readouterr().err.splitlines()
-    assert [line.split(",")[0] for line in lines] == ["student: epoch 1/2", "student: epoch 2/2"]
-    assert all("loss" in line and "errors" in line for line in lines)
-
-
-def test_progress_is_a_bar_with_tqdm(backend, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("tqdm")
-    train(backend, progress=True, epochs=1, title="teacher")
-    assert "teacher: 100%" in capsys.readouterr().err
 
 
 def test_after_epoch_is_called_when_the_epoch_is_done(backend) -> None:

@@ -69,7 +69,7 @@ def public_names(module: str) -> str:
     rows = ["| name | what it does |", "|---|---|"]
     for name in of.__all__:
         one = getattr(of, name)
-        arguments = f"({', '.join(inspect.signature(one).parameters)})" if inspect.isroutine(one) else ""
+        arguments = f"({', '.join(inspect.signature(one).parameters)})" if callable(one) and name.islower() else ""
         first = " ".join((inspect.getdoc(one) or "").partition("\n\n")[0].split())
         rows.append(f"| `{name}{arguments}` | {first} |".replace("||", "‖"))
     return "\n".join(rows)
