@@ -87,11 +87,13 @@ def check_logits(name: str, value: Any) -> Array:
 
 def check_inputs(name: str, value: Any) -> Array:
     """Return rows of inputs (N, ...): uint8, or finite floats. Values on a GPU are not read: that would wait for it."""
-    x = as_array(name, value)
+    x = as_array(name, value, dtype=None)
+    if x.dtype != np.uint8 and x.dtype.kind not in "fc":
+        found = f"dtype {x.dtype}" if x.ndim else type(value).__name__
+        remedy = f": np.asarray({name}, np.uint8) for pixels in 0..255, else np.float32" if x.ndim else ""
+        raise ArgumentError(f"{name} must hold uint8 or floating-point numbers, got {found}{remedy}")
     if x.ndim < 2 or 0 in x.shape:
         raise ArgumentError(f"{name} must have shape (rows, ...) with none of it empty, got {x.shape}")
-    if x.dtype != np.uint8 and x.dtype.kind not in "fc":
-        raise ArgumentError(f"{name} must hold uint8 or floating-point numbers, got dtype {x.dtype}")
     if isinstance(x, np.ndarray) and x.dtype != np.uint8 and not np.isfinite(x).all():
         raise ArgumentError(f"{name} must be finite, got NaN or infinity among its {x.size} values")
     return x
@@ -118,18 +120,25 @@ def check_pair(z: Any, v: Any, T: Any) -> tuple[Array, Array, Any]:
     return z, v, check_temperature(T, z if z.dtype.itemsize < v.dtype.itemsize else v)
 
 
-def check_labels(name: str, value: Any, classes: int, shape: tuple[int, ...] | None = None) -> Array:
-    """Return integer labels in [0, classes), of the given shape."""
+def check_labels(name: str, value: Any, classes: int | None, shape: tuple[int, ...] | None = None) -> Array:
+    """Return integer labels of the given shape in [0, classes), or in [0, 2**31) if the classes are not known."""
     y = as_array(name, value, dtype=None)
     if y.dtype.kind not in "iu":
-        raise ArgumentError(f"{name} must hold integer class labels, got dtype {y.dtype}")
+        found = f"dtype {y.dtype}" if y.ndim else type(value).__name__
+        whole = y.dtype.kind == "f" and bool(xp_of(y).isfinite(y).all()) and bool((y == y.round()).all())
+        remedy = f": {name}.astype(int)" if whole and y.ndim else ""
+        raise ArgumentError(f"{name} must hold integer class labels, got {found}{remedy}")
     if y.size == 0:
         raise ArgumentError(f"{name} must hold at least one label, got an empty array of shape {y.shape}")
     if shape is not None and y.shape != shape:
         raise ArgumentError(f"{name} must have shape {shape}, one label for each row, got {y.shape}")
     low, high = int(y.min()), int(y.max())
-    if low < 0 or high >= classes:
-        raise ArgumentError(f"{name} must lie in 0..{classes - 1}, got values from {low} to {high}")
+    if low < 0 or high >= (classes or 2**31):
+        wanted = f"0..{classes - 1}" if classes else "0..classes-1"
+        raise ArgumentError(
+            f"{name} must lie in {wanted}, got values from {low} to {high}: "
+            f"np.unique({name}, return_inverse=True)[1] numbers the classes from 0"
+        )
     return y
 
 

@@ -17,8 +17,8 @@ checks shell softmax
 losses.digits losses.distillation losses.divergences losses.relational losses.decoupled losses.logit_matching
 losses.smoothing losses.standardised losses
 random describe backend.reference backend.blas backend.kernels backend.cupy backend
-layers fused network datasets.dataset datasets.idx datasets batches ensemble measure
-objective monitor schedules optim train
+layers fused network datasets.dataset datasets.transfer datasets.idx datasets.images datasets
+batches ensemble measure objective monitor schedules optim train
 testing.gradients.derivative testing.gradients.check testing.gradients.layers testing.gradients.strategies
 testing.gradients
 testing.losses.frameworks testing.losses.fingerprint testing.losses.judge testing.losses.value_laws

@@ -1,37 +1,51 @@
-"""Data sets: inputs with labels, and transfer sets: inputs with a teacher's logits. Both stay as they are stored
-(images as uint8) on the device, and become floats a batch at a time.
+"""Data sets: inputs with labels, which stay as they are stored (images as uint8) on the device, and become floats a
+batch at a time.
 """
 
-import math
-from collections.abc import Callable, Iterator
+import reprlib
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from ..backend import Backend, as_backend
-from ..checks import ArgumentError, Array, check_count, check_inputs, check_labels, check_logits
-from ..network import Network
+from ..checks import ArgumentError, Array, as_array, check_count, check_inputs, check_labels
 
 
 class Dataset:
     """Hold inputs (N, ...), uint8 images or finite floats, and labels (N,) in 0..classes-1, on the backend's device.
 
     Batches scale uint8 images to [0, 1]. classes: how many there are, if not one more than the largest label.
-    Everything is checked here, once.
+    Everything is checked here, once: raises ArgumentError, and warns if the labels leave class 0 empty.
     """
 
     def __init__(
         self, inputs: Any, labels: Any, backend: Backend | str | None = None, classes: int | None = None
     ) -> None:
         self.backend = as_backend(backend)
-        inputs = check_inputs("inputs", inputs)
-        labels = check_labels("labels", labels, classes or 2**31, (len(inputs),))
-        self.classes = classes or int(labels.max()) + 1
+        inputs = check_real_inputs(inputs)
+        if classes is not None:
+            classes = check_count("classes", classes)
+        labels = check_labels("labels", labels, classes, (len(inputs),))
+        self.classes = int(labels.max()) + 1 if classes is None else classes
+        if classes is None and (low := int(labels.min())):
+            warnings.warn(
+                f"labels from {low} to {self.classes - 1} leave class 0 empty: subtract {low}, or if it is meant, "
+                f"give classes={self.classes}",
+                stacklevel=2,
+            )
         self.inputs = self.backend.asarray(inputs)
         self.labels: Array | None = self.backend.asarray(labels, dtype=np.int64)  # (N,)
 
     def __len__(self) -> int:
         return len(self.inputs)
+
+    def __repr__(self) -> str:
+        return f"<{self._about()}, {self.classes} classes, on {self.backend.name}>"
+
+    def _about(self) -> str:
+        return f"{type(self).__name__} of {len(self):,} {self.inputs.dtype} inputs {self.inputs.shape[1:]}"
 
     @property
     def n_in(self) -> int:
@@ -39,7 +53,10 @@ class Dataset:
         return int(np.prod(self.inputs.shape[1:]))
 
     def translations(self, reach: int) -> Iterator[Array]:
-        """Yield the images (N, height, width) moved by (-reach, -reach), (-reach, -reach + 1), ... (reach, reach)."""
+        """Yield the images (N, height, width) moved by (-reach, -reach), (-reach, -reach + 1), ... (reach, reach).
+
+        Here and in batches, jitter moves in zeros, whatever the images' background.
+        """
         if self.inputs.ndim != 3 or reach >= min(self.inputs.shape[1:]):
             raise ArgumentError(f"jitter needs images (N, height, width) larger than it, got {self.inputs.shape}")
         N, H, W = self.inputs.shape
@@ -49,59 +66,37 @@ class Dataset:
             yield padded[:, 2 * reach - dy :, 2 * reach - dx :][:, :H, :W]
 
     def subset(self, rows: Any) -> "Dataset":
-        """Return the rows that a slice or an array of indices names, of as many classes."""
+        """Return the rows that a slice, an array of indices or a mask (N,) names, of as many classes.
+
+        Raises ArgumentError if it names none, or one that does not exist.
+        """
         assert self.labels is not None  # only a transfer set may lack them
+        rows = self._check_rows(rows)
         return Dataset(self.inputs[rows], self.labels[rows], self.backend, self.classes)
 
+    def _check_rows(self, rows: Any) -> Any:
+        """Return a slice as it is, so that the subset is a view, and anything else as indices (n,) on the device.
 
-class TransferSet(Dataset):
-    """Hold inputs (N, ...) with a teacher's logits (N, classes), and labels (N,) where they are known.
-
-    Logits ((2r + 1)², N, classes) are those of images moved by (dy, dx) pixels, |dy|, |dx| <= r, row by row from
-    (-r, -r) to (r, r): with them a student trains under a jitter of r at the cost of a lookup.
-    """
-
-    def __init__(self, inputs: Any, logits: Any, labels: Any = None, backend: Backend | str | None = None) -> None:
-        self.backend = as_backend(backend)
-        inputs, logits = check_inputs("inputs", inputs), check_logits("logits", logits)
-        self.jitter = (math.isqrt(len(logits)) - 1) // 2 if logits.ndim == 3 else 0
-        one_for_all = logits.ndim == 2 or (logits.ndim == 3 and len(logits) == (2 * self.jitter + 1) ** 2)
-        if not one_for_all or logits.shape[-2] != len(inputs):
-            raise ArgumentError(
-                f"logits must have shape ({len(inputs)}, classes), a row for each input, or (shifts, {len(inputs)}, "
-                f"classes) with 1, 9, 25, ... shifts, got {logits.shape}"
-            )
-        self.classes = logits.shape[-1]
-        self.inputs = self.backend.asarray(inputs)
-        self.logits = self.backend.asarray(logits)
-        self.labels = None
-        if labels is not None:
-            labels = check_labels("labels", labels, self.classes, (len(inputs),))
-            self.labels = self.backend.asarray(labels, dtype=np.int64)
-
-    @property
-    def unmoved(self) -> Array:
-        """Return the logits (N, classes) of the inputs as they are."""
-        return self.logits if self.logits.ndim == 2 else self.logits[len(self.logits) // 2]
-
-    def subset(self, rows: Any) -> "TransferSet":
-        """Return the rows that a slice or an array of indices names, with their logits."""
-        labels = None if self.labels is None else self.labels[rows]
-        return TransferSet(self.inputs[rows], self.logits[..., rows, :], labels, self.backend)
-
-    @classmethod
-    def from_teacher(cls, teacher: Network | Callable[[Array], Array], data: Dataset, jitter: int = 0) -> "TransferSet":
-        """Return the data set with the logits that the teacher gives on it, and on it moved by up to `jitter` pixels.
-
-        teacher: one network, or any function of inputs (N, ...) to logits (N, classes), such as an ensemble.
+        They are looked up on the host: a GPU would wrap an index that is out of range.
         """
-        if isinstance(teacher, Network) and teacher.replica_shape:
+        numbers, whole = np.arange(len(self)), isinstance(rows, slice)
+        try:
+            chosen = numbers[rows if whole else self.backend.to_host(as_array("rows", rows, dtype=None))]
+        except (IndexError, TypeError, ValueError) as error:
+            if isinstance(error, ArgumentError):  # an array of another library
+                raise
+            chosen = numbers[:0]
+        if chosen.ndim != 1 or not chosen.size:
             raise ArgumentError(
-                f"teacher must be one network, got {teacher.replicas} replicas: combine their logits, "
-                "as geometric_mean does"
+                f"rows must be a slice, indices or a mask of the {len(self):,} rows, and name at least one, "
+                f"got {' '.join(reprlib.repr(rows).split())}"
             )
-        predict = teacher.predict if isinstance(teacher, Network) else teacher
-        if not check_count("jitter", jitter, at_least=0):
-            return cls(data.inputs, predict(data.inputs), data.labels, data.backend)
-        moved = [predict(images) for images in data.translations(jitter)]
-        return cls(data.inputs, data.backend.xp.stack(moved), data.labels, data.backend)
+        return rows if whole else self.backend.asarray(chosen)
+
+
+def check_real_inputs(inputs: Any) -> Array:
+    """Return inputs (N, ...), uint8 or finite floats. Raises ArgumentError for any other."""
+    x = check_inputs("inputs", inputs)
+    if x.dtype.kind == "c":  # which a network takes for a complex step, but nobody trains on
+        raise ArgumentError(f"inputs must hold uint8 or real floating-point numbers, got dtype {x.dtype}")
+    return x
