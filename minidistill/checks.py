@@ -90,8 +90,8 @@ def check_inputs(name: str, value: Any) -> Array:
     x = as_array(name, value, dtype=None)
     if x.dtype != np.uint8 and x.dtype.kind not in "fc":
         found = f"dtype {x.dtype}" if x.ndim else type(value).__name__
-        remedy = f": np.asarray({name}, np.uint8) for pixels in 0..255, else np.float32" if x.ndim else ""
-        raise ArgumentError(f"{name} must hold uint8 or floating-point numbers, got {found}{remedy}")
+        remedy = f": np.asarray({name}, np.uint8) for pixels in 0..255, np.asarray({name}, np.float32) for others"
+        raise ArgumentError(f"{name} must hold uint8 or floating-point numbers, got {found}{remedy if x.ndim else ''}")
     if x.ndim < 2 or 0 in x.shape:
         raise ArgumentError(f"{name} must have shape (rows, ...) with none of it empty, got {x.shape}")
     if isinstance(x, np.ndarray) and x.dtype != np.uint8 and not np.isfinite(x).all():

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, as_backend
-from ..checks import ArgumentError, Array, MinidistillError, check_count, check_labels, check_logits
+from ..checks import ArgumentError, Array, MinidistillError, as_array, check_count, check_labels, check_logits
 from ..network import Network
 from .dataset import Dataset, check_real_inputs
 
@@ -146,9 +146,9 @@ def _ask(predict: Callable[[Array], Any], x: Array) -> Array:
         raise ArgumentError(
             f"teacher must take inputs {x.shape}, got {type(error).__name__}: {' '.join(str(error).split())}"
         ) from error
-    z = check_logits("teacher(inputs)", answer)
+    z = as_array("teacher(inputs)", answer, dtype=None)
     if z.ndim != 2 or len(z) != len(x):
         raise ArgumentError(
             f"teacher must return logits ({len(x)}, classes), got {type(answer).__name__} of shape {z.shape}"
         )
-    return z
+    return check_logits("teacher(inputs)", z)
