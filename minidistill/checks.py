@@ -167,27 +167,69 @@ def check_number(
     name: str, value: Any, *, above: float | None = None, at_least: float | None = None, at_most: float | None = None
 ) -> float:
     """Return a finite real number in the given range, as a Python float (which keeps float32 arrays float32)."""
-    wanted = [f"> {above:g}"] if above is not None else []
-    wanted += [f">= {at_least:g}"] if at_least is not None else []
-    wanted += [f"<= {at_most:g}"] if at_most is not None else []
+    bounds = ((">", above), (">=", at_least), ("<=", at_most))
+    wanted = [f"{sign} {bound!r}".removesuffix(".0") for sign, bound in bounds if bound is not None]
     must = f"{name} must be a finite number" + (" " + " and ".join(wanted) if wanted else "")
     try:
-        number = float("text" if isinstance(value, (str, bytes, bool)) else value)
-    except (TypeError, ValueError):
-        raise ArgumentError(f"{must}, got {value!r}") from None
+        number = float("text" if isinstance(value, (str, bytes, bool, np.bool_)) else value)
+    except Exception:  # float() calls methods of the value's own
+        raise ArgumentError(f"{must}, got {_short(value)}") from None
     low = (above is not None and not number > above) or (at_least is not None and not number >= at_least)
     if low or not math.isfinite(number) or (at_most is not None and number > at_most):
-        raise ArgumentError(f"{must}, got {value!r}")
+        raise ArgumentError(f"{must}, got {_short(value)}")
     return number
+
+
+def check_kind(name: str, value: Any, kind: type, remedy: str = "") -> None:
+    """Raise ArgumentError unless the value is of this kind."""
+    if not isinstance(value, kind):
+        found = f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__} {_short(value)}"
+        article = "an" if kind.__name__[0] in "AEIOU" else "a"
+        raise ArgumentError(f"{name} must be {article} {kind.__name__}{remedy}, got {found}")
+
+
+def check_items(name: str, values: Any, kind: type, at_least: int = 1) -> list[Any]:
+    """Return a list of at least so many values, all of this kind."""
+    if isinstance(values, (str, bytes, dict, set)) or not hasattr(values, "__iter__"):
+        raise ArgumentError(f"{name} must be a list of {kind.__name__}s, got {type(values).__name__} {_short(values)}")
+    items = list(values)
+    for item in items:
+        if not isinstance(item, (int, np.integer) if kind is int else kind) or isinstance(item, bool):
+            found = f"the class {item.__name__}" if isinstance(item, type) else f"{type(item).__name__} {_short(item)}"
+            raise ArgumentError(f"{name} must be a list of {kind.__name__}s, got one with {found}")
+    if len(items) < at_least:
+        raise ArgumentError(f"{name} must hold at least {at_least} {kind.__name__}s, got {items}")
+    return items
+
+
+def check_dtype(name: str, value: Any) -> np.dtype:
+    """Return a floating-point (or, for a complex step, complex) NumPy dtype."""
+    try:
+        dtype: np.dtype = np.dtype("O" if value is None else value)  # NumPy takes None for float64
+    except TypeError:
+        dtype = np.dtype("O")
+    if dtype.kind not in "fc":
+        raise ArgumentError(f"{name} must be a floating-point type, got {_short(value)}")
+    return dtype
+
+
+def _short(value: Any) -> str:
+    """Return a repr of at most 60 characters, of a NumPy number as Python's."""
+    try:
+        text = repr(value.item() if isinstance(value, np.generic) else value)
+    except Exception:  # whatever somebody's repr raises, it must not hide the error that is being told
+        text = "..."
+    return " ".join(text.split()) if len(text) <= 60 else f"{' '.join(text[:57].split())}..."
 
 
 def check_seeds(seeds: Any) -> int | list[int]:
     """Return a seed in [0, 2**32), or a list of at least one of them."""
-    if np.ndim(seeds) == 0:
+    if isinstance(seeds, (int, np.integer)) or not hasattr(seeds, "__iter__"):
         return check_count("seeds", seeds, at_least=0, at_most=2**32 - 1)
-    if not len(seeds):
+    each = [check_count("seeds", seed, at_least=0, at_most=2**32 - 1) for seed in seeds]
+    if not each:
         raise ArgumentError("seeds must name at least one replica, got an empty list")
-    return [check_count("seeds", seed, at_least=0, at_most=2**32 - 1) for seed in seeds]
+    return each
 
 
 def check_classes(classes: int, outputs: int) -> None:
@@ -201,5 +243,5 @@ def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int | None
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < at_least or (at_most is not None and value > at_most):
         bound = "" if at_most is None else f" and <= {at_most}"
-        raise ArgumentError(f"{name} must be a whole number >= {at_least}{bound}, got {value!r}")
+        raise ArgumentError(f"{name} must be a whole number >= {at_least}{bound}, got {_short(value)}")
     return int(value)

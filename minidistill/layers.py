@@ -5,7 +5,6 @@ parameters, and returns dx = dC/dx: the chain rule, one layer at a time. Leading
 side by side. Left out: convolutions, and every activation but ReLU, whose gradient at exactly 0 is 0 here.
 """
 
-from copy import copy
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -15,6 +14,7 @@ import numpy as np
 from . import describe, random
 from .backend import Backend
 from .checks import ArgumentError, Array, check_count
+from .copies import KeepsArrays
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Parameter:
     incoming: bool = False
 
 
-class Layer:
+class Layer(KeepsArrays):
     """Define what a network asks of a layer. `testing.check_layer` holds a layer to it.
 
     A layer overrides `forward` and `backward`, and `parameters` and `make_scratch` where it needs them. To share
@@ -71,7 +71,7 @@ class Layer:
         self._declared = dict(vars(self))
         if taken := sorted(arrays.keys() & vars(self).keys()):
             raise ArgumentError(f"a parameter of {type(self).__name__} must have a name of its own, got {taken[0]!r}")
-        vars(self).update(arrays)
+        vars(self).update(arrays, _placed=frozenset(arrays))
         self.backend, self.xp, self.dtype, self.index, self.seed = backend, backend.xp, dtype, index, seed
         self.scratch_for = lru_cache(maxsize=4)(
             self.make_scratch
@@ -79,9 +79,12 @@ class Layer:
 
     def unbound(self) -> "Layer":
         """Return a layer of the same kind and sizes that belongs to no network."""
-        fresh = copy(self)
-        fresh.__dict__ = dict(vars(self).get("_declared", vars(self)))
+        fresh = object.__new__(type(self))
+        vars(fresh).update(self.__getstate__())
         return fresh
+
+    def __getstate__(self) -> dict[str, Any]:
+        return dict(vars(self).get("_declared", vars(self)))  # so that pickle and deepcopy give it unbound
 
 
 class Dense(Layer):

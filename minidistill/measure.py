@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import ArgumentError, Diverged, check_classes
+from .checks import ArgumentError, Diverged, check_classes, check_kind
 from .datasets import Dataset
 from .network import BLOCK, Network
 
@@ -18,6 +18,8 @@ def errors(network: Network, data: Dataset) -> int | list[int]:
     Raises ArgumentError if there are no labels, and Diverged if a logit is NaN or infinite: its row has no most
     probable class.
     """
+    check_kind("network", network, Network)
+    check_kind("data", data, Dataset)
     if data.labels is None:
         raise ArgumentError("data must have labels to count errors on, got a transfer set without")
     check_classes(data.classes, network.n_out)
@@ -31,6 +33,36 @@ def errors(network: Network, data: Dataset) -> int | list[int]:
         raise Diverged(f"network must give finite logits to count errors on, got {int(unsound)} that are not")
     counts: int | list[int] = network.backend.to_host(wrong).tolist()
     return counts
+
+
+def check_trainable(network: Network, data: Dataset, validation: Dataset | None) -> None:
+    """Raise ArgumentError for what is no network or no data, or does not fit, before any work is done."""
+    check_kind("network", network, Network)
+    check_kind("data", data, Dataset)
+    if not bool(network.xp.isfinite(network.parameters).all()):
+        raise ArgumentError("network must have finite parameters, got NaN or infinity: its last training diverged")
+    if validation is None:
+        return
+    check_kind("validation", validation, Dataset)
+    if validation.labels is None or validation.n_in != network.n_in or validation.backend.xp is not network.xp:
+        raise ArgumentError(
+            f"validation must have labels, {network.n_in} inputs and be on {network.backend.name}, got {validation}"
+        )
+    check_classes(validation.classes, network.n_out)
+
+
+def check_alive(network: Network, data: Dataset) -> None:
+    """Raise Diverged if the network gives the same logits for whatever input, as it does when its units have died."""
+    x = data.inputs[:BLOCK]
+    if bool((x == x[:1]).all()):
+        return
+    z = network.predict(x)  # (..., M, N)
+    spread, size = (z.max(axis=-2) - z.min(axis=-2)).max(axis=-1), abs(z).max(axis=(-2, -1))  # (...)
+    if bool((spread <= 1e-6 * size).any()):
+        raise Diverged(
+            "training ended with a network that gives the same logits for every input: its units have died; "
+            "try a lower learning rate, or a longer warm-up"
+        )
 
 
 @dataclass(frozen=True)

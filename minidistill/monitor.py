@@ -8,10 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from .checks import Diverged
+from .batches import Batches
+from .checks import ArgumentError, Diverged, check_count
 
-HOPELESS = 10.0  # a loss this many times chance, or the first loss if that was worse, is a divergence
-HOPELESS_WEIGHT = 1e8  # and so is a parameter of this size
+HOPELESS = 10.0  # a mean loss this many times chance, or the first mean if that was worse, is a divergence
+ROWS = 1024  # in a mean: a single row's loss may be large, as for a wrong label that the network does not believe
+LARGE_INPUT = 20.0  # standardised inputs and pixels in [0, 1] are below it
+HOPELESS_WEIGHT = 1e8  # a parameter of this size is a divergence as well
 BAR = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"  # tqdm's own is too long for a loss behind it
 
 
@@ -37,12 +40,24 @@ class History:
 class Monitor:
     """Watch a training as a context around it: step(rate) after every step, epoch(...) after every epoch.
 
-    shown: False for silence. In a terminal where tqdm is installed progress is a bar, elsewhere, as in a log file or in
-    Jupyter, a line an epoch. chance: the loss of a network that guesses.
+    total_epochs, begun: the schedule's whole length, and the optimiser's steps before this training, which count where
+    that is given. shown: False for silence. In a terminal where tqdm is installed progress is a bar, elsewhere, as in a
+    log file or in Jupyter, a line an epoch. chance: the loss of a network that guesses.
     """
 
-    def __init__(self, title: str, epochs: int, steps_per_epoch: int, chance: Any, shown: bool) -> None:
-        self.title, self.epochs, self.steps_per_epoch = title, epochs, steps_per_epoch
+    def __init__(
+        self, title: str, epochs: int, total_epochs: int | None, begun: int, batches: Batches, chance: Any, shown: bool
+    ) -> None:
+        self.title, self.epochs, self.batches = title, check_count("epochs", epochs), batches
+        self.steps_per_epoch = len(batches)
+        self.begun = 0 if total_epochs is None else begun
+        total = self.epochs if total_epochs is None else check_count("total_epochs", total_epochs)
+        self.total = total * self.steps_per_epoch
+        if self.begun + self.epochs * self.steps_per_epoch > self.total:
+            raise ArgumentError(
+                f"total_epochs must be at least the {epochs} epochs asked for and those before them, got {total_epochs}"
+            )
+        self.window = min(self.steps_per_epoch, -(-ROWS // batches.batch_size))  # steps
         self.shown = shown and sys.stderr is not None  # it is None in a process that has no standard streams
         self.history, self.rates = History(), list[float]()
         self.chance = chance
@@ -54,9 +69,13 @@ class Monitor:
                 from tqdm import tqdm
             except ImportError:
                 return
-            total = epochs * steps_per_epoch
             self.bar = tqdm(
-                total=total, desc=title, bar_format=BAR, file=sys.stderr, mininterval=0.5, dynamic_ncols=True
+                total=epochs * len(batches),
+                desc=title,
+                bar_format=BAR,
+                file=sys.stderr,
+                mininterval=0.5,
+                dynamic_ncols=True,
             )
 
     def __enter__(self) -> "Monitor":
@@ -66,6 +85,10 @@ class Monitor:
         if self.bar is not None:
             self.bar.leave = exception[0] is None  # half a bar is wiped out before the error is told
             self.bar.close()
+
+    def done(self) -> float:
+        """Return the fraction of the schedule that is done, in [0, 1)."""
+        return (self.begun + len(self.rates)) / self.total
 
     def step(self, rate: float) -> None:
         """Note the learning rate of a step that is done."""
@@ -79,15 +102,18 @@ class Monitor:
         Raises Diverged if a loss is not finite or hopeless.
         """
         history, done = self.history, len(self.history.loss) + 1
+        starts = range(0, len(losses), self.window)
+        means = np.array([losses[start : start + self.window].mean(axis=0) for start in starts])  # (windows, replicas)
         if self.hopeless is None:
-            self.hopeless = HOPELESS * np.maximum(self.chance, np.nan_to_num(losses[0], posinf=0))
-        bad = ~(losses <= self.hopeless).all(axis=-1)  # (steps,), True for NaN
-        if bad.any():
-            i = int(bad.argmax())
-            r = int((~(losses[i] <= self.hopeless)).argmax())
+            self.hopeless = HOPELESS * np.maximum(self.chance, np.nan_to_num(means[0], posinf=0))
+        fine = (means <= self.hopeless) & np.isfinite(means)  # False for NaN
+        if not fine.all():
+            i, r = np.argwhere(~fine)[0]
             replica = f", replica {r}" if len(self.hopeless) > 1 else ""
-            self._diverged((done - 1) * self.steps_per_epoch + i, replica, f"the loss was {losses[i, r]:.3g}, which "
-                           f"must stay below {self.hopeless[r]:.3g}")  # fmt: skip
+            of_window = losses[starts[i] : starts[i] + self.window, r]
+            at = int(np.argmax(~(of_window <= self.hopeless[r]))) + starts[i]  # its first bad step, or its first
+            self._diverged((done - 1) * self.steps_per_epoch + at, replica, f"the loss was {losses[at, r]:.3g}, and "
+                           f"its mean must stay below {self.hopeless[r]:.3g}")  # fmt: skip
         errors = [] if validate is None else np.ravel(validate()).tolist()
         history.loss.append(losses.mean(axis=0).tolist())
         history.learning_rate.append(self.rates[-1])
@@ -105,7 +131,9 @@ class Monitor:
             self._diverged(len(self.rates) - 1, "", f"the largest parameter is {largest:.3g}")
 
     def _diverged(self, step: int, replica: str, what: str) -> None:
+        inputs, remedy = self.batches.data.inputs, "try a lower learning rate"
+        if inputs.dtype != np.uint8 and (largest := float(abs(inputs).max())) > LARGE_INPUT:
+            remedy = f"the inputs reach {largest:g}: scale them, as pixels to [0, 1], or {remedy}"
         raise Diverged(
-            f"training diverged at step {step}{replica}, learning rate {self.rates[step]:g}: {what}; "
-            "try a lower learning rate"
+            f"training diverged at step {step}{replica}, learning rate {self.rates[step]:g}: {what}; {remedy}"
         )

@@ -13,7 +13,8 @@ import numpy as np
 
 from . import describe, random
 from .backend import Backend, as_backend
-from .checks import ArgumentError, Array, check_inputs, check_seeds
+from .checks import ArgumentError, Array, check_dtype, check_inputs, check_items, check_seeds
+from .copies import Copyable
 from .fused import DenseReLU
 from .layers import Dense, Dropout, Layer, Parameter
 
@@ -21,7 +22,7 @@ BLOCK = 1000  # rows that predict takes at a time
 MOST_LAYERS = 60  # a layer's number is a part of its random key
 
 
-class Network:
+class Network(Copyable):
     """Stack `layers`, whose sizes fit, and give them parameters.
 
     seeds: an int in [0, 2**32), or a list of R of them for R replicas; it determines the first weights, and in training
@@ -30,6 +31,9 @@ class Network:
     """
 
     __repr__ = describe.network
+    _placed = frozenset({"parameters", "gradients"})
+    parameters: Array
+    gradients: Array
 
     def __init__(
         self,
@@ -38,22 +42,21 @@ class Network:
         dtype: Any = np.float32,
         backend: Backend | str | None = None,
     ) -> None:
-        self.layers = list(layers)
+        self.layers = check_items("layers", layers, Layer)
         self.backend = as_backend(backend)
         self.xp = self.backend.xp
-        self.dtype = np.dtype(dtype)
-        if self.dtype.kind not in "fc":
-            raise ArgumentError(f"dtype must be a floating-point type, got {self.dtype}")
+        self.dtype = check_dtype("dtype", dtype)
         self.seeds = check_seeds(seeds)
         self.replica_shape = () if isinstance(self.seeds, int) else (len(self.seeds),)  # the replica axis, or none
         self.replicas = int(np.prod(self.replica_shape))  # 1 without the axis
         self.n_in, self.n_out = self._sizes()
-        self.size = sum(int(np.prod(parameter.shape)) for _, _, parameter in self._parameters())  # per replica
-        self.parameters = self.xp.zeros(self.replicas * self.size, dtype=self.dtype)
-        self.gradients = self.xp.zeros(self.replicas * self.size, dtype=self.dtype)
+        self.size = sum(int(np.prod(parameter.shape)) for _, _, parameter in self.named_parameters())  # per replica
+        zeros = (self.xp.zeros(self.replicas * self.size, dtype=self.dtype) for _ in range(2))
+        vars(self).update(zip(("parameters", "gradients"), zeros, strict=True))
         self._bind()
         self._buffers = lru_cache(maxsize=4)(self._make_buffers)
         self._batch_size = 0
+        self.steps = 0  # of training so far; they number the shuffles, jitter and masks
         self.optimizer: Any = None  # that stepped it last, and whose momentum the gradients may hold
         self.awaits_backward = False  # the training loop asks, to notice an optimiser that forgets it
 
@@ -63,9 +66,7 @@ class Network:
 
         sizes: at least the number of inputs and of classes. kwargs: seeds, dtype and backend.
         """
-        sizes = list(sizes)
-        if len(sizes) < 2:
-            raise ArgumentError(f"sizes must hold at least the number of inputs and of classes, got {sizes}")
+        sizes = check_items("sizes", sizes, int, at_least=2)
         layers: list[Layer] = [Dropout(input_dropout)] if input_dropout else []
         layers += [DenseReLU(n, m, dropout) for n, m in pairwise(sizes[:-1])]  # Dense, ReLU, Dropout: fused.py
         return cls([*layers, Dense(sizes[-2], sizes[-1])], **kwargs)
@@ -76,6 +77,8 @@ class Network:
         x: (B, n_in), or with replicas (R, B, n_in) for rows of their own; it is not modified. `step` numbers the
         training step and so chooses the dropout masks; None means no dropout.
         """
+        if x.dtype == np.uint8:
+            raise ArgumentError("x must hold floats, got uint8 pixels, which predict scales to [0, 1]")
         if x.shape[-2] != self._batch_size:
             self._use_buffers(x.shape[-2])
         self.awaits_backward = True
@@ -103,27 +106,20 @@ class Network:
         if x[0].size != self.n_in:
             raise ArgumentError(f"x must have shape (rows, {self.n_in}), or images of so many pixels, got {x.shape}")
         x = x.reshape(len(x), -1)
-        z = self.xp.empty((*self.replica_shape, len(x), self.n_out), dtype=self.dtype)
+        z, here = self.xp.empty((*self.replica_shape, len(x), self.n_out), dtype=self.dtype), self._in_this_thread()
         scaled = self.xp.empty((min(BLOCK, len(x)), self.n_in), dtype=self.dtype)
         for start in range(0, len(x), BLOCK):
             block = x[start : start + BLOCK]
             block = self.backend.to_unit_interval(block, scaled[: len(block)])
-            z[..., start : start + BLOCK, :] = self.forward(block)
+            z[..., start : start + BLOCK, :] = here.forward(block)
         return z
-
-    def replica(self, r: int) -> "Network":
-        """Copy replica r as a network of its own; the network itself if it has no replicas."""
-        seed = self.seeds if isinstance(self.seeds, int) else self.seeds[r]
-        alone = Network([layer.unbound() for layer in self.layers], seed, self.dtype, self.backend)
-        for (of_all, name, _), (of_one, _, _) in zip(self._parameters(), alone._parameters(), strict=True):
-            getattr(of_one, name)[...] = getattr(of_all, name)[r] if self.replica_shape else getattr(of_all, name)
-        return alone
 
     def weights(self) -> Iterator[Array]:
         """Yield the weight matrices (..., n_in, n_out), a column for each unit, without biases and the like."""
-        return (getattr(layer, name) for layer, name, parameter in self._parameters() if parameter.incoming)
+        return (getattr(layer, name) for layer, name, parameter in self.named_parameters() if parameter.incoming)
 
-    def _parameters(self) -> Iterator[tuple[Layer, str, Parameter]]:
+    def named_parameters(self) -> Iterator[tuple[Layer, str, Parameter]]:
+        """Yield (layer, name, description) of every parameter, in the order of the flat vector."""
         return ((layer, name, parameter) for layer in self.layers for name, parameter in layer.parameters().items())
 
     def _sizes(self) -> tuple[int, int]:
@@ -136,7 +132,7 @@ class Network:
         for (_, n_out), (n_in, _) in pairwise(widths):
             if n_out != n_in:
                 raise ArgumentError(f"layers must fit: one gives {n_out} units and the next takes {n_in}")
-        return widths[0][0], widths[-1][1]  # type: ignore[return-value]  # a layer with n_in has n_out
+        return widths[0][0], widths[-1][1]
 
     def _bind(self) -> None:
         """Give every layer its key, and each of its parameters a view into the flat vectors and its first values."""

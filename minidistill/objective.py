@@ -3,6 +3,7 @@
 The balanced objective runs as one fused operation of the backend; a loss of your own is called as it is.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .batches import Batch
-from .checks import ArgumentError, Array, Diverged, check_classes, check_number
+from .checks import ArgumentError, Array, Diverged, as_array, check_classes, check_number
 from .datasets import Dataset, TransferSet
 from .network import Network
 
@@ -30,7 +31,8 @@ class Objective:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
-        for T in np.ravel(self.temperature):
+        several = isinstance(self.temperature, (list, tuple, np.ndarray))
+        for T in self.temperature if several else [self.temperature]:  # type: ignore[union-attr]  # several
             check_number("temperature", T, above=0)
         if self.alpha is None:
             raise ArgumentError("alpha must be given, 1 for soft targets alone and 0 for hard labels alone, got None")
@@ -74,14 +76,41 @@ def on_batches(objective: Objective | LossFunction, network: Network, data: Data
     check_classes(data.classes, network.n_out)
     if isinstance(objective, Objective):
         return objective.on(network, data)
-    if not callable(objective):
-        raise ArgumentError(f"objective must be an Objective or a function of (z, v, y), got {objective!r}")
-    loss_function, xp = objective, network.xp
+    loss_function, xp = _check_loss_function(objective), network.xp
 
     def own(z: Array, batch: Batch, loss: Array, dz: Array) -> None:
         if not bool(xp.isfinite(z).all()):  # the losses refuse such logits as an argument, and would wait as well
             raise Diverged("training diverged: a logit is not finite; try a lower learning rate")
-        loss[...], gradient = loss_function(z, batch.v, batch.y)
+        answer = loss_function(z, batch.v, batch.y)
+        if not isinstance(answer, (tuple, list)) or len(answer) != 2:
+            raise ArgumentError(f"objective must return (value, dz), got {type(answer).__name__}")
+        value, gradient = (
+            as_array(f"objective's {part}", array) for part, array in zip(("value", "dz"), answer, strict=True)
+        )
+        if value.shape != loss.shape or gradient.shape != z.shape:
+            raise ArgumentError(
+                f"objective must return a value {loss.shape} and dz {z.shape}, "
+                f"got shapes {value.shape} and {gradient.shape}"
+            )
+        loss[...] = value
         xp.copyto(dz, gradient)
 
     return own, np.log(network.n_out)
+
+
+def _check_loss_function(objective: Any) -> LossFunction:
+    """Return a function that can be called with (z, v, y), as far as its signature tells."""
+    if callable(objective) and not isinstance(objective, type):
+        try:
+            inspect.signature(objective).bind(None, None, None)
+        except TypeError:
+            wanted = ", ".join(inspect.signature(objective).parameters)
+            raise ArgumentError(
+                f"objective must be called with (z, v, y), got a function of ({wanted}): "
+                "fill in the rest, as in lambda z, v, y: reverse_kl(z, v, 4.0)"
+            ) from None
+        except ValueError:  # a function without a signature, of which nothing is known
+            pass
+        return objective  # type: ignore[no-any-return]  # callable
+    found = f"the class {objective.__name__}" if isinstance(objective, type) else repr(objective)
+    raise ArgumentError(f"objective must be an Objective or a function of (z, v, y), got {found}")

@@ -106,5 +106,8 @@ class KeepMask:
 
     def draw(self, seed: Any, key: int, threshold: int) -> Array:
         """Draw the mask of a seed (see seed_key) and a key (see purpose_key), and return it."""
+        if threshold == 256:  # beyond a byte, with which NumPy 2.0 crashes in `less`
+            self.keep.fill(True)
+            return self.keep
         words(seed, key, self.counters, self.words, self.scratch)
         return xp_of(self.keep).less(self.bytes, threshold, out=self.keep)

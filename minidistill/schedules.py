@@ -3,11 +3,25 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from . import describe
-from .checks import check_number
+from .checks import ArgumentError, check_number
 
 Schedule = Callable[[float], float]
+
+
+def check_schedule(schedule: Any) -> Schedule:
+    """Return a function of the fraction done to a learning rate, after asking it for the first one."""
+    try:
+        rate = schedule(0.0)
+    except Exception as error:  # whatever a function of somebody else's raises
+        raise ArgumentError(
+            f"learning_rate must be a number or a function of the fraction done, such as linear_decay(0.1), "
+            f"got one that raises {type(error).__name__}: {error}"
+        ) from error
+    check_number("learning_rate(0.0)", rate, at_least=0)
+    return schedule  # type: ignore[no-any-return]  # it was asked
 
 
 @dataclass(frozen=True, repr=False)

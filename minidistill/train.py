@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from .batches import Batches
-from .checks import ArgumentError, check_count, check_number
+from .checks import ArgumentError, check_kind, check_number
 from .datasets import Dataset
-from .measure import errors
+from .measure import check_alive, check_trainable, errors
 from .monitor import History, Monitor
 from .network import Network
 from .objective import LossFunction, Objective, on_batches
@@ -21,37 +21,40 @@ def fit(
     optimizer: Optimizer,
     *,
     epochs: int,
+    total_epochs: int | None = None,
     batch_size: int = 128,
     jitter: int = 0,
     validation: Dataset | None = None,
     progress: bool = True,
     title: str = "training",
-    after_epoch: Callable[[int], None] | None = None,
+    after_epoch: Callable[[int], object] | None = None,
 ) -> History:
-    """Train the network in place and return the history.
+    """Train the network in place and return the history. Another call with the same optimiser goes on from there.
 
     objective: an Objective, or a function of a batch's (z, v, y) to (value, dz), such as a loss of minidistill.losses
     with its other arguments filled in; v (..., B, N) is None without a teacher's logits, y (..., B) without labels.
-    jitter: every image of every epoch is moved by up to this many pixels. validation: a set to count errors on after
-    each epoch. progress: a bar if tqdm is installed, else a line an epoch; False for silence. after_epoch(epoch) is
-    called when an epoch's work is done. Raises ArgumentError if the parts do not fit, Diverged if the loss explodes.
+    total_epochs: the length of the learning rate's schedule, in epochs since the optimiser's first step, where several
+    calls make one training; None: this call alone. jitter: every image of every epoch is moved by up to this many
+    pixels. validation: a set to count errors on after each epoch. progress: a bar in a terminal with tqdm, else a line
+    an epoch; False for silence. after_epoch(epoch) is called when an epoch's work is done. Raises ArgumentError if the
+    parts do not fit, Diverged if the loss explodes or the units die.
     """
-    epochs = check_count("epochs", epochs)
-    if not isinstance(optimizer, Optimizer):
-        raise ArgumentError(f"optimizer must be an Optimizer, such as SGD(0.1), got {optimizer!r}")
+    check_trainable(network, data, validation)
+    check_kind("optimizer", optimizer, Optimizer, ", such as SGD(0.1)")
+    if after_epoch is not None and not callable(after_epoch):
+        raise ArgumentError(f"after_epoch must be a function of an epoch's number, got {after_epoch!r}")
     loss_and_gradient, chance = on_batches(objective, network, data)
     soft = not isinstance(objective, Objective) or objective.alpha != 0
     batches = Batches(network, data, batch_size, jitter, soft)
+    monitor = Monitor(title, epochs, total_epochs, optimizer.steps, batches, chance, progress)
     xp, backend, steps_per_epoch = network.xp, network.backend, len(batches)
+    first_epoch = -(-network.steps // steps_per_epoch)  # its number and each step's key the random numbers
     losses = xp.empty((steps_per_epoch, *network.replica_shape), dtype=network.dtype)
-    monitor = Monitor(title, epochs, steps_per_epoch, chance, progress)
     with monitor, np.errstate(all="ignore"):  # an overflow shows in the losses, which the monitor looks at
         for epoch in range(epochs):
-            for i, batch in enumerate(batches.epoch(epoch)):
-                step = epoch * steps_per_epoch + i
-                done = step / (epochs * steps_per_epoch)
-                rate = check_number("learning rate", optimizer.learning_rate(done), at_least=0)
-                z = network.forward(batch.x, step)  # (..., B, N)
+            for i, batch in enumerate(batches.epoch(first_epoch + epoch)):
+                rate = check_number("learning rate", optimizer.learning_rate(monitor.done()), at_least=0)
+                z = network.forward(batch.x, network.steps)  # (..., B, N)
                 dz = xp.empty_like(z)
                 # Write the loss and dz = dC/dz: objective_rows of losses/distillation.py, which the backend may fuse.
                 loss_and_gradient(z, batch, losses[i, ...], dz)
@@ -63,5 +66,6 @@ def fit(
             monitor.epoch(on_host, None if validation is None else lambda: errors(network, validation))
             if after_epoch is not None:
                 after_epoch(epoch)
-    monitor.end(max(abs(float(network.parameters.max())), abs(float(network.parameters.min()))))
+        monitor.end(max(abs(float(network.parameters.max())), abs(float(network.parameters.min()))))
+        check_alive(network, data)
     return monitor.history

@@ -16,7 +16,7 @@ ROOMS = """
 checks shell softmax
 losses.digits losses.distillation losses.divergences losses.relational losses.decoupled losses.logit_matching
 losses.smoothing losses.standardised losses
-random describe backend.reference backend.blas backend.kernels backend.cupy backend
+copies random describe backend.reference backend.blas backend.kernels backend.cupy backend
 layers fused network datasets.dataset datasets.transfer datasets.idx datasets.images datasets
 batches ensemble measure objective monitor schedules optim train
 testing.gradients.derivative testing.gradients.check testing.gradients.layers testing.gradients.strategies

@@ -228,7 +228,7 @@ def test_what_is_no_optimiser_or_forgets_the_backward_pass_is_refused(backend) -
     network = Network.mlp([3, 3], backend=backend)
     with pytest.raises(ArgumentError, match=r"^Forgetful\.step must call network\.backward\(dz\)$"):
         fit(network, blobs(backend), Objective(alpha=0), Forgetful(0.1), epochs=1, progress=False)
-    with pytest.raises(ArgumentError, match=r"^optimizer must be an Optimizer, such as SGD\(0\.1\), got 0\.1$"):
+    with pytest.raises(ArgumentError, match=r"^optimizer must be an Optimizer, such as SGD\(0\.1\), got float 0\.1$"):
         fit(network, blobs(backend), Objective(alpha=0), 0.1, epochs=1, progress=False)
 
 

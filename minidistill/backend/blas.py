@@ -38,9 +38,9 @@ def matrix_layout(x: Array) -> tuple[bool, int] | None:
 class BlasBackend(Backend):
     """Compute `affine`, `accumulate` and `add_scaled` by BLAS; `max_norm` looks at values before it writes."""
 
-    def __init__(self, routines: dict[Any, tuple[Any, Any]]) -> None:
+    def __init__(self, routines: dict[Any, tuple[Any, Any]] | None = None) -> None:
         super().__init__()
-        self.routines = routines
+        self.routines = find_routines() if routines is None else routines
 
     def affine(self, x: Array, W: Array, b: Array, out: Array) -> Array:
         """Accumulate the product onto the bias; but a single row is faster by NumPy's own product."""

@@ -4,6 +4,7 @@ A backend holds an array module `xp`, moves arrays to and from it, and names the
 into one kernel on a GPU. Each is written once, over `xp`, into buffers that the caller owns.
 """
 
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -38,11 +39,14 @@ class Backend:
         if missing := [function for function in XP_FUNCTIONS.split() if not hasattr(self.xp, function)]:
             raise ArgumentError(f"xp must compute as NumPy does, got {self.xp!r} without {', '.join(missing)}")
         ARRAY_MODULES.add(self.xp.__name__.partition(".")[0])
-        self._scratch: Array | None = None
+        self._thread = threading.local()  # its scratch belongs to one thread, as networks may train in several
         self._ones: dict[Any, Array] = {}
 
     def __repr__(self) -> str:
         return f"<backend {self.name}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), ()  # a copy, or what pickle makes elsewhere, is a backend of the same kind
 
     # --- moving arrays -------------------------------------------------------------------------------------------
 
@@ -208,6 +212,7 @@ class Backend:
 
     def _like(self, array: Array) -> Array:
         """Return a buffer of the array's shape and dtype, in one piece of memory that is kept and grows as needed."""
-        if self._scratch is None or self._scratch.size < array.size or self._scratch.dtype != array.dtype:
-            self._scratch = self.xp.empty(array.size, dtype=array.dtype)
-        return self._scratch[: array.size].reshape(array.shape)
+        scratch = getattr(self._thread, "scratch", None)
+        if scratch is None or scratch.size < array.size or scratch.dtype != array.dtype:
+            scratch = self._thread.scratch = self.xp.empty(array.size, dtype=array.dtype)
+        return scratch[: array.size].reshape(array.shape)

@@ -1,0 +1,70 @@
+"""Copies of a network: of one replica, for another thread, for pickle and deepcopy; and arrays that keep their place.
+
+A layer's W is a view into its network's flat vector, and the vector is what optimisers and layers hold: none may be
+replaced by another array. So assigning to one writes into it.
+"""
+
+import threading
+from functools import lru_cache
+from typing import Any
+
+from .checks import ArgumentError, as_array, check_count
+
+
+class KeepsArrays:
+    """Write what is assigned to the attributes named in `_placed` into the arrays that they are."""
+
+    _placed: frozenset[str] = frozenset()
+    backend: Any
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self._placed:
+            object.__setattr__(self, name, value)
+            return
+        target, label = vars(self)[name], f"{type(self).__name__}.{name}"
+        if value is target:  # as after `layer.W -= u`
+            return
+        array = as_array(label, value)
+        if array.shape != target.shape or array.dtype.kind not in "fciu":
+            raise ArgumentError(f"{label} must be numbers of shape {target.shape}, got {array.dtype} {array.shape}")
+        target[...] = self.backend.asarray(array, dtype=target.dtype)
+
+
+class Copyable(KeepsArrays):
+    """Copy a network: whole for pickle and deepcopy, a replica, or for a thread, with the same parameters."""
+
+    def replica(self, r: int) -> Any:
+        """Copy replica r as a network of its own; the network itself if it has no replicas."""
+        made: Any = self
+        r = check_count("r", r, at_least=0, at_most=made.replicas - 1)
+        seed = made.seeds[r] if made.replica_shape else made.seeds
+        alone: Any = type(self)([layer.unbound() for layer in made.layers], seed, made.dtype, made.backend)  # type: ignore[call-arg]  # the network's
+        for (of_all, name, _), (of_one, _, _) in zip(made.named_parameters(), alone.named_parameters(), strict=True):
+            getattr(of_one, name)[...] = getattr(of_all, name)[r] if made.replica_shape else getattr(of_all, name)
+        return alone
+
+    def __getstate__(self) -> dict[str, Any]:
+        made = vars(self)
+        kept = {name: made[name] for name in ("seeds", "dtype", "backend", "steps", "optimizer")}
+        arrays = {name: self.backend.to_host(made[name]).copy() for name in ("parameters", "gradients")}
+        return {"layers": [layer.unbound() for layer in made["layers"]], **kept, **arrays}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(*(state.pop(name) for name in ("layers", "seeds", "dtype", "backend")))  # type: ignore[misc]  # the network's
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    def _in_this_thread(self) -> Any:
+        """Return the network with its own parameters, and buffers that no other thread writes and no training uses."""
+        threads = vars(self).setdefault("_threads", threading.local())
+        if not hasattr(threads, "network"):
+            twin: Any = object.__new__(type(self))
+            vars(twin).update(vars(self), layers=[], _batch_size=0)
+            for layer in vars(self)["layers"]:
+                copy = layer.unbound()
+                views = {name: vars(layer)[name] for name in layer._placed}
+                copy.bind(self.backend, layer.dtype, layer.index, layer.seed, views)
+                twin.layers.append(copy)
+            twin._buffers = lru_cache(maxsize=4)(twin._make_buffers)
+            threads.network = twin
+        return threads.network
