@@ -51,6 +51,8 @@ def as_array(name: str, value: Any, dtype: Any = np.float64) -> Array:
     Raises ArgumentError for anything else: with the way to convert it, if it is an array of another library.
     """
     module, kind = _made_by(value), type(value).__name__
+    if value is None:
+        raise ArgumentError(f"{name} must be an array of numbers, got None")
     if isinstance(value, (np.ma.MaskedArray, np.matrix)):
         raise ArgumentError(f"{name} must be a plain array, got {kind}: convert it by np.asarray(...)")
     if module in ARRAY_MODULES and hasattr(value, "reshape"):
@@ -180,12 +182,47 @@ def check_number(
     return number
 
 
-def check_kind(name: str, value: Any, kind: type, remedy: str = "") -> None:
-    """Raise ArgumentError unless the value is of this kind."""
+def check_kind(name: str, value: Any, kind: type, remedy: str = "", has: str = "") -> None:
+    """Raise ArgumentError unless the value is of this kind, and has the attribute that its __init__ gives it."""
     if not isinstance(value, kind):
         found = f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__} {_short(value)}"
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise ArgumentError(f"{name} must be {article} {kind.__name__}{remedy}, got {found}")
+    if has and not hasattr(value, has):
+        raise ArgumentError(f"{name} must be made by {kind.__name__}.__init__: {type(value).__name__} does not call it")
+
+
+MOST_LAYERS = 60  # a layer's number is a part of its random key
+
+
+def check_layers(layers: Any, kind: type) -> list[Any]:
+    """Return the layers of a new network, which keep to the contract and belong to no other network."""
+    items = check_items("layers", layers, kind)
+    if len(items) > MOST_LAYERS:
+        raise ArgumentError(f"layers must be at most {MOST_LAYERS}, got {len(items)}")
+    for i, layer in enumerate(items):
+        if "backend" in vars(layer) or any(layer is other for other in items[:i]):
+            raise ArgumentError(f"layers must belong to no other network and stand once, got {layer} again")
+        check_contract(layer)
+    return items
+
+
+def check_contract(layer: Any) -> None:
+    """Raise ArgumentError for a layer whose declarations a network cannot work with."""
+    name, parameters = type(layer).__name__, layer.parameters()
+    if (layer.n_in is None) != (layer.n_out is None):
+        raise ArgumentError(f"{name} must have both n_in and n_out or neither, got {layer.n_in} and {layer.n_out}")
+    if not isinstance(parameters, dict):
+        raise ArgumentError(f"{name}.parameters() must be a dict of Parameters by name, got {_short(parameters)}")
+    taken = {*dir(layer), "backend", "xp", "dtype", "index", "seed", "scratch", "scratch_for"}
+    for key, parameter in parameters.items():
+        shape = getattr(parameter, "shape", None)
+        if not (isinstance(shape, tuple) and len(shape) == 2 and all(isinstance(n, int) and n > 0 for n in shape)):
+            raise ArgumentError(f"{name}.{key} must be a Parameter of shape (rows, columns), got {_short(parameter)}")
+        for array in (key, f"d{key}"):
+            if array in taken:
+                raise ArgumentError(f"a parameter of {name} must have a name of its own, got {key!r}: {array} is taken")
+            taken.add(array)
 
 
 def check_items(name: str, values: Any, kind: type, at_least: int = 1) -> list[Any]:

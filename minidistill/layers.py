@@ -13,7 +13,7 @@ import numpy as np
 
 from . import describe, random
 from .backend import Backend
-from .checks import ArgumentError, Array, check_count
+from .checks import Array, check_count
 from .copies import KeepsArrays
 
 
@@ -33,9 +33,12 @@ class Parameter:
 class Layer(KeepsArrays):
     """Define what a network asks of a layer. `testing.check_layer` holds a layer to it.
 
-    A layer overrides `forward` and `backward`, and `parameters` and `make_scratch` where it needs them. To share
-    buffers, a network must know what backward reads. reads_x = False says that it does not read the x of the forward
-    before it: `out` may then be x itself. reads_y = False says the same of its y, which the next layer may overwrite.
+    A layer overrides `forward` and `backward`, and `parameters` and `make_scratch` where it needs them. In them it has
+    self.backend, xp (its array module), dtype, index (its number) and seed. Arrays may be complex, as in a test.
+
+    To share buffers, a network must know what backward reads. reads_x = False says that it does not read the x of the
+    forward before it: `out` may then be x itself. reads_y = False says the same of its y, which the next layer may
+    overwrite.
     """
 
     n_in: int | None = None  # None: any number of units, and n_out is the same
@@ -56,10 +59,10 @@ class Layer(KeepsArrays):
         raise NotImplementedError
 
     def backward(self, dy: Array, out: Array | None, momentum: float = 0.0) -> Array | None:
-        """Write dx into out and return it; `out` is None where dx is not needed. dy may be overwritten.
+        """Write dx into out, another array than dy, and return it; None where out is None, as nobody reads dx.
 
-        A parameter's gradient becomes momentum times what it was, plus the new one (why: optim.SGD). At momentum 0 it
-        is the gradient, whatever stood there.
+        dy may be overwritten. A parameter's gradient becomes momentum times what it was, plus the new one (why:
+        optim.SGD); at momentum 0 it is the new one, whatever stood there, even NaN.
         """
         raise NotImplementedError
 
@@ -69,8 +72,6 @@ class Layer(KeepsArrays):
         `seed` (random.seed_key) and `index` key the dropout.
         """
         self._declared = dict(vars(self))
-        if taken := sorted(arrays.keys() & vars(self).keys()):
-            raise ArgumentError(f"a parameter of {type(self).__name__} must have a name of its own, got {taken[0]!r}")
         vars(self).update(arrays, _placed=frozenset(arrays))
         self.backend, self.xp, self.dtype, self.index, self.seed = backend, backend.xp, dtype, index, seed
         self.scratch_for = lru_cache(maxsize=4)(

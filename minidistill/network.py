@@ -13,13 +13,12 @@ import numpy as np
 
 from . import describe, random
 from .backend import Backend, as_backend
-from .checks import ArgumentError, Array, check_dtype, check_inputs, check_items, check_seeds
+from .checks import ArgumentError, Array, check_dtype, check_inputs, check_items, check_layers, check_seeds
 from .copies import Copyable
 from .fused import DenseReLU
 from .layers import Dense, Dropout, Layer, Parameter
 
 BLOCK = 1000  # rows that predict takes at a time
-MOST_LAYERS = 60  # a layer's number is a part of its random key
 
 
 class Network(Copyable):
@@ -42,7 +41,7 @@ class Network(Copyable):
         dtype: Any = np.float32,
         backend: Backend | str | None = None,
     ) -> None:
-        self.layers = check_items("layers", layers, Layer)
+        self.layers = check_layers(layers, Layer)
         self.backend = as_backend(backend)
         self.xp = self.backend.xp
         self.dtype = check_dtype("dtype", dtype)
@@ -96,6 +95,8 @@ class Network(Copyable):
         for layer, dx in zip(reversed(self.layers), reversed(self._input_gradients), strict=True):
             if dy is not None:
                 dy = layer.backward(dy, dx, momentum)
+                if (dy is None) != (dx is None):
+                    raise ArgumentError(f"{type(layer).__name__}.backward must return dx, got {type(dy).__name__}")
 
     def predict(self, x: Array) -> Array:
         """Return the logits (..., M, n_out), on the device, of all rows of x (M, n_in) or images of n_in pixels.
@@ -125,10 +126,8 @@ class Network(Copyable):
     def _sizes(self) -> tuple[int, int]:
         """Return (n_in, n_out) of the stack, after checking that every layer takes what the one before it gives."""
         widths = [(layer.n_in, layer.n_out) for layer in self.layers if layer.n_in is not None]
-        if not widths or len(self.layers) > MOST_LAYERS:
-            raise ArgumentError(
-                f"layers must be at most {MOST_LAYERS}, one of them with a size such as Dense, got {self.layers}"
-            )
+        if not widths:
+            raise ArgumentError(f"layers must contain one with a size, such as Dense, got {self.layers}")
         for (_, n_out), (n_in, _) in pairwise(widths):
             if n_out != n_in:
                 raise ArgumentError(f"layers must fit: one gives {n_out} units and the next takes {n_in}")
@@ -140,8 +139,6 @@ class Network(Copyable):
         device_key = random.seed_key(self.seeds, self.backend.asarray)
         start = 0
         for index, layer in enumerate(self.layers):
-            if "backend" in vars(layer):
-                raise ArgumentError(f"layers must belong to no other network and stand once, got {layer} again")
             arrays: dict[str, Array] = {}
             drawn = 0  # numbers drawn so far: each parameter of a layer gets its own
             for name, parameter in layer.parameters().items():

@@ -34,6 +34,8 @@ class Optimizer:
         """Refuse an `update` that would not be called: in a class that derives from SGD, which does without it."""
         if cls.update is not Optimizer.update and cls._descend is not Optimizer._descend:
             raise ArgumentError(f"{cls.__name__}.update would not be called by SGD: derive from Optimizer instead")
+        if isinstance(cls.remembers, str):
+            raise ArgumentError(f"{cls.__name__}.remembers must be a tuple of names, got {cls.remembers!r}")
 
     def update(self, w: Array, g: Array, learning_rate: float) -> None:
         """Change w in place. g may be used up."""

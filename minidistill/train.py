@@ -40,7 +40,7 @@ def fit(
     parts do not fit, Diverged if the loss explodes or the units die.
     """
     check_trainable(network, data, validation)
-    check_kind("optimizer", optimizer, Optimizer, ", such as SGD(0.1)")
+    check_kind("optimizer", optimizer, Optimizer, ", such as SGD(0.1)", has="steps")
     if after_epoch is not None and not callable(after_epoch):
         raise ArgumentError(f"after_epoch must be a function of an epoch's number, got {after_epoch!r}")
     loss_and_gradient, chance = on_batches(objective, network, data)

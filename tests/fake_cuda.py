@@ -23,7 +23,7 @@ _HOST = r"""
 #include <cmath>
 #include <ucontext.h>
 #include <vector>
-using std::exp; using std::expm1; using std::fabs; using std::log; using std::log1p; using std::sqrt;
+using std::exp; using std::expm1; using std::fabs; using std::log; using std::sqrt;
 #define __global__
 #define __device__ static inline
 #define __shared__ static  // blocks run one after another

@@ -323,7 +323,7 @@ def test_a_training_gives_the_same_network_on_every_backend(backend, seeds, nest
         data = md.Dataset(rng.integers(0, 256, (50, 4, 4), dtype=np.uint8), rng.integers(0, 3, 50), on)
         teacher = md.Network.mlp([16, 8, 3], backend=on, dtype=np.float64)
         data = md.TransferSet.from_teacher(teacher, data, jitter=1)
-        student = md.Network.mlp([16, 5, 5, 3], seeds=seeds, dropout=0.3, input_dropout=0.2, backend=on, dtype=float)
+        student = md.Network.mlp([16, 20, 20, 3], seeds=seeds, dropout=0.3, input_dropout=0.2, backend=on, dtype=float)
         optimizer = md.SGD(md.linear_decay(0.1), nesterov=nesterov, max_norm=1.5)
         objective = md.Objective(temperature=3, alpha=0.5)
         md.fit(student, data, objective, optimizer, epochs=3, batch_size=16, jitter=1, progress=False)

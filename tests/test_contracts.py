@@ -83,6 +83,13 @@ class OneMeanForAllReplicas(LayerNorm):
         return out
 
 
+class SizedByItsFirstBatch(LayerNorm):
+    def forward(self, x, out, step):
+        if not hasattr(self, "ones"):
+            self.ones = self.xp.ones(x.shape)
+        return super().forward(x * self.ones, out, step)
+
+
 class WritesX(GELU):
     def forward(self, x, out, step):
         super().forward(x, out, step)
@@ -101,8 +108,13 @@ BREACHES = {
     "reads x": (Greedy, WrongLayer, "Greedy.backward reads x, .* declare reads_x = True"),
     "a factor": (HalfSlope, WrongGradient, "must be"),
     "no momentum": (lambda: NoMomentum(4), WrongLayer, "dgamma must become momentum dgamma plus the new gradient"),
-    "reads the old gradient": (lambda: ReadsOldGradient(4), WrongLayer, "must write every number .* and read none"),
+    "reads the old gradient": (
+        lambda: ReadsOldGradient(4),
+        WrongLayer,
+        "must write every number of dbeta, and read none",
+    ),
     "mixes replicas": (lambda: OneMeanForAllReplicas(4), WrongLayer, "must treat a leading axis as replicas"),
+    "sized by its first batch": (lambda: SizedByItsFirstBatch(4), WrongLayer, "after a batch of another size"),
     "writes its x": (WritesX, WrongLayer, "must leave x alone"),
     "another array than out": (ReturnsAnother, WrongLayer, "must write y into out and return it"),
 }
@@ -144,6 +156,12 @@ def test_a_stack_of_layers_that_know_nothing_of_each_other_has_the_gradient_of_i
     assert check_gradient(cost, theta, backend.to_host(network.gradients), method="complex").error < 1e-11
 
 
+def test_every_layer_of_the_package_stands_in_a_stack():
+    public = {getattr(md, name) for name in md.__all__}
+    layers = {one for one in public if isinstance(one, type) and issubclass(one, Layer)} - {Layer}
+    assert layers <= {type(layer) for make in STACKS.values() for layer in make()}
+
+
 def test_the_test_of_stacks_rejects_an_activation_that_lets_dropout_overwrite_what_it_reads(backend):
     with pytest.raises(WrongGradient):
         test_a_stack_of_layers_that_know_nothing_of_each_other_has_the_gradient_of_its_loss(
@@ -181,17 +199,56 @@ def test_parameters_start_as_they_are_declared_and_only_incoming_weights_are_con
     assert [backend.to_host(W).tolist() for W in network.weights()] == [c.tolist()]
 
 
-def test_a_parameter_may_not_take_the_name_of_something_else():
-    class Clash(Layer):
+def a_layer_with(n_in=2, n_out=2, **parameters):
+    class Odd(Layer):
         def __init__(self):
-            self.rate = 0.5
-            self.n_in = self.n_out = 2
+            self.n_in, self.n_out, self.rate = n_in, n_out, 0.5
 
         def parameters(self):
-            return {"rate": Parameter((1, 2))}
+            return parameters
 
-    with pytest.raises(md.ArgumentError, match=r"^a parameter of Clash must have a name of its own, got 'rate'$"):
-        Network([Clash()])
+    return Odd()
+
+
+@pytest.mark.parametrize("name", ["rate", "reads_x", "index", "seed", "scratch", "xp", "backend", "dtype", "forward"])
+def test_a_parameter_may_not_take_the_name_of_something_else(name):
+    with pytest.raises(md.ArgumentError, match=rf"^a parameter of Odd must have a name of its own, got '{name}'"):
+        Network([a_layer_with(**{name: Parameter((1, 2))})])
+
+
+def test_a_parameter_may_not_take_the_name_of_anothers_gradient():
+    with pytest.raises(
+        md.ArgumentError, match=r"^a parameter of Odd must have a name of its own, got 'db': db is taken"
+    ):
+        Network([a_layer_with(b=Parameter((1, 2)), db=Parameter((1, 2)))])
+
+
+@pytest.mark.parametrize("shape", [(2,), (1, 2, 3), 2, (1, 2.5), (0, 2), [1, 2], None])
+def test_a_parameter_has_rows_and_columns(shape):
+    with pytest.raises(md.ArgumentError, match=r"^Odd\.W must be a Parameter of shape \(rows, columns\), got "):
+        Network([a_layer_with(W=Parameter(shape))])
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(2, None), (None, 2)])
+def test_a_layer_with_one_size_has_the_other(n_in, n_out):
+    with pytest.raises(md.ArgumentError, match=r"^Odd must have both n_in and n_out or neither, got "):
+        Network([a_layer_with(n_in, n_out)])
+
+
+def test_a_backward_that_returns_nothing_is_noticed(backend):
+    class Silent(Tanh):
+        def backward(self, dy, out, momentum=0.0):
+            super().backward(dy, out)
+
+    network = Network([Dense(2, 3), Silent(), Dense(3, 2)], backend=backend)
+    network.forward(backend.asarray(np.ones((1, 2), np.float32)), step=0)
+    with pytest.raises(md.ArgumentError, match=r"^Silent\.backward must return dx, got NoneType$"):
+        network.backward(backend.asarray(np.ones((1, 2), np.float32)))
+
+
+def test_more_layers_than_there_are_keys_for_are_refused():
+    with pytest.raises(md.ArgumentError, match=r"^layers must be at most 60, got 61$"):
+        Network([Dense(2, 2), *(ReLU() for _ in range(60))])
 
 
 # --- backends ------------------------------------------------------------------------------------------------------
@@ -204,6 +261,14 @@ def test_an_override_takes_what_the_method_takes_that_it_overrides(kind):
     for name in overrides - {"__init__"}:
         ours, specified = (inspect.signature(getattr(one, name)) for one in (kind, Backend))
         assert ours == specified, name
+
+
+def test_an_override_of_ones_own_that_takes_other_arguments_is_refused():
+    with pytest.raises(md.ArgumentError, match=r"^Renamed\.add_scaled must take \(self, y, x, factor\), as Backend"):
+
+        class Renamed(Backend):
+            def add_scaled(self, x, y, factor):
+                return x
 
 
 def functions_of_xp() -> set[str]:

@@ -87,7 +87,7 @@ def test_R_replicas_trained_together_are_R_networks_trained_apart(backend, some_
     T = [2.0**r for r in range(len(some_seeds))]  # powers of two, which T² in either precision leaves exact
 
     def train(some_seeds: Any, temperature: Any) -> Network:
-        network = Network.mlp([6, 5, 3], input_dropout=dropout, dropout=dropout, seeds=some_seeds, backend=backend)
+        network = Network.mlp([6, 32, 3], input_dropout=dropout, dropout=dropout, seeds=some_seeds, backend=backend)
         objective = Objective(temperature, alpha)
         fit(network, data, objective, SGD(0.1, 0.9, max_norm=2.0), epochs=2, batch_size=4, progress=False)
         return network

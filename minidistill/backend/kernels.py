@@ -120,6 +120,12 @@ __device__ real second_order(real p, real r) {
     return p * r * r / 2 * (1 + r / 3 * (1 + r / 4 * (1 + r / 5 * (1 + r / 6 * (1 + r / 7 * (1 + r / 8))))));
 }
 
+// log(1 + x) with all digits (Kahan): what rounding adds to 1 + x is divided out again.
+__device__ real log_one_plus(real x) {
+    real u = 1 + x;
+    return u == 1 ? x : log(u) * x / (u - 1);
+}
+
 // The balanced objective of one row, a block's: loss_rows (R, B), dz (R, B, N). T (R) or, with T_step 0, (1).
 extern "C" __global__ void objective(const real* z, const real* v, const long long* y, const real* T, int T_step,
                                      real alpha, real* loss_rows, real* dz, int B, int N) {
@@ -144,7 +150,7 @@ extern "C" __global__ void objective(const real* z, const real* v, const long lo
         real gradient = 0;
         if (alpha > 0) {
             real s = (z[i] - z_max) / temperature, t = (v[i] - v_max) / temperature;
-            real of_p = change(s, t, v_log, &p), difference = (of_p - p * A) / (1 + A), r = s - t - log1p(A);
+            real of_p = change(s, t, v_log, &p), difference = (of_p - p * A) / (1 + A), r = s - t - log_one_plus(A);
             real kl = fabs(r) < (real)0.05 ? second_order(p, r) : difference - p * r;
             loss += alpha * temperature * temperature * kl;
             gradient = alpha * temperature * difference;

@@ -4,6 +4,7 @@ A backend holds an array module `xp`, moves arrays to and from it, and names the
 into one kernel on a GPU. Each is written once, over `xp`, into buffers that the caller owns.
 """
 
+import inspect
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -29,11 +30,21 @@ class Backend:
     """Compute on NumPy arrays, and say what every backend must.
 
     A backend of your own derives from this class, sets `name` and `xp`, a module with XP_FUNCTIONS, and overrides
-    whatever that module does otherwise or a kernel does faster, with the same arguments and results.
+    whatever that module does otherwise or a kernel does faster, with the same arguments. An operation returns the array
+    that it writes, and raises ValueError for operands that do not fit.
     """
 
     name = "numpy"
     xp: Any = np
+
+    def __init_subclass__(cls) -> None:
+        """Refuse an override that takes other arguments than the method that it overrides."""
+        for name, method in vars(cls).items():
+            specified = getattr(Backend, name, None)
+            if name.startswith("__") or not inspect.isfunction(method) or not inspect.isfunction(specified):
+                continue
+            if (wanted := list(inspect.signature(specified).parameters)) != list(inspect.signature(method).parameters):
+                raise ArgumentError(f"{cls.__name__}.{name} must take ({', '.join(wanted)}), as Backend.{name} does")
 
     def __init__(self) -> None:
         if missing := [function for function in XP_FUNCTIONS.split() if not hasattr(self.xp, function)]:

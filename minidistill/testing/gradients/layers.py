@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...backend import Backend
-from ...checks import ArgumentError, Array, as_array, xp_of
+from ...checks import ArgumentError, Array, as_array, check_contract, xp_of
 from ...layers import Layer
 from ...random import seed_key
 from .check import GradientCheck, check_gradient
@@ -47,6 +47,7 @@ def check_layer(
     chooses the masks; None for none. options: those of check_gradient. Raises WrongGradient, or WrongLayer for the
     rest.
     """
+    check_contract(layer.unbound())
     x = as_array("x", x).astype(np.float64)
     if x.ndim != 2 or (layer.n_in or x.shape[1]) != x.shape[1]:
         raise ArgumentError(f"x must have shape (batch, {layer.n_in or 'units'}), got {x.shape}")
@@ -54,10 +55,9 @@ def check_layer(
     first = {key: p.value + rng.uniform(-1, 1, p.shape) * (p.bound or 0.5) for key, p in layer.parameters().items()}
     trial = _Trial(layer, first, x, seed, step)
     dx, gradients = trial.backward()
-    if any(not np.isfinite(g).all() for g in (dx, *gradients.values())):
-        raise WrongLayer(
-            f"{name} must write every number of dx and of its parameters' gradients, and read none of them"
-        )
+    for key, g in (("dx", dx), *((f"d{key}", g) for key, g in gradients.items())):
+        if not np.isfinite(g).all():
+            raise WrongLayer(f"{name}.backward must write every number of {key}, and read none of them at momentum 0")
     _require_declarations(name, layer, trial, dx, gradients)
     old = {key: rng.uniform(-1, 1, g.shape) for key, g in gradients.items()}
     _, kept = trial.backward(old=old, momentum=0.5, wants_dx=False)
@@ -65,7 +65,11 @@ def check_layer(
         _require_close(
             f"{name}.d{key} must become momentum d{key} plus the new gradient", kept[key], 0.5 * old[key] + g
         )
-    _require_replicas(name, layer, first, x, seed, step)
+    _require_any_batch(name, trial, dx, gradients)
+    try:
+        _require_replicas(name, layer, first, x, seed, step)
+    except (ValueError, IndexError) as error:  # NumPy's own, of shapes that do not fit
+        raise WrongLayer(f"{name} must treat a leading axis as replicas, got {error}") from error
     dy = _cotangent(trial.forward()[1].shape, seed)
 
     def cost(key: str) -> Callable[[Array], Any]:
@@ -122,6 +126,21 @@ class _Trial:
                 f"{type(layer).__name__}.backward must write dx into out and return it, or None without out"
             )
         return dx, {name: getattr(layer, f"d{name}") for name in layer.parameters()}
+
+
+def _require_any_batch(name: str, trial: "_Trial", dx: Array, gradients: dict[str, Array]) -> None:
+    """Run a shorter batch and then the first again, on one bound layer: what it keeps must not be of either alone."""
+    layer, y, x = trial.forward()
+    try:
+        layer.scratch = layer.scratch_for(x[:-1].shape)
+        layer.forward(x[:-1].copy(), np.full_like(y[:-1], np.nan), trial.step)
+        layer.scratch = layer.scratch_for(x.shape)
+        layer.forward(x, y, trial.step)
+        again = layer.backward(_cotangent(y.shape, trial.seed), np.full_like(x, np.nan), 0.0)
+    except (ValueError, IndexError) as error:
+        raise WrongLayer(f"{name} must give the same after a batch of another size, got {error}") from error
+    for key, found, truth in (("dx", again, dx), *((k, getattr(layer, f"d{k}"), g) for k, g in gradients.items())):
+        _require_close(f"{name} must give the same {key} after a batch of another size", found, truth)
 
 
 def _require_declarations(name: str, layer: Layer, trial: _Trial, dx: Array, gradients: dict[str, Array]) -> None:
