@@ -42,7 +42,7 @@ def test_every_layer_keeps_the_contract(make, step):
 def test_every_layer_of_the_package_is_in_the_table_of_the_tested():
     public = {getattr(md, name) for name in md.__all__}
     layers = {one for one in public if isinstance(one, type) and issubclass(one, Layer)} - {Layer}
-    assert layers <= {type(make()) for make in LAYERS.values()}
+    assert layers <= {type(make()) for make in LAYERS.values()}, "add it to LAYERS"
 
 
 class Forgetful(Tanh):
@@ -159,7 +159,7 @@ def test_a_stack_of_layers_that_know_nothing_of_each_other_has_the_gradient_of_i
 def test_every_layer_of_the_package_stands_in_a_stack():
     public = {getattr(md, name) for name in md.__all__}
     layers = {one for one in public if isinstance(one, type) and issubclass(one, Layer)} - {Layer}
-    assert layers <= {type(layer) for make in STACKS.values() for layer in make()}
+    assert layers <= {type(layer) for make in STACKS.values() for layer in make()}, "add it to a stack"
 
 
 def test_the_test_of_stacks_rejects_an_activation_that_lets_dropout_overwrite_what_it_reads(backend):
@@ -345,4 +345,8 @@ def test_every_exported_loss_is_in_a_table_of_the_tested():
 
     tested = {name.partition(",")[0] for name in (*test_losses.LOSSES, *test_later_losses.LOSSES)}
     gradients = {"high_temperature_gradient", "logit_matching_gradient"}  # test_high_temperature.py
-    assert set(losses.__all__) - gradients == tested
+    assert set(losses.__all__) - gradients == tested, "add it to LOSSES"
+    page = (PACKAGE.parent / "docs" / "losses.md").read_text(encoding="utf-8")
+    for name in set(losses.__all__) - gradients - set(test_losses.LOSSES):
+        assert f"| `{name}(" in page, f"add {name} to docs/losses.md"
+        assert name in test_later_losses.OF, f"add {name} to OF, whose arguments are tried"

@@ -21,6 +21,7 @@ from minidistill import (
     linear_decay,
     step_decay,
 )
+from minidistill.testing import WrongOptimizer, check_optimizer
 from minidistill.testing.gradients.strategies import seeds
 
 EPS = float(np.finfo(np.float64).eps)
@@ -341,33 +342,77 @@ class Lion(Optimizer):
     remembers = ("m",)
 
     def update(self, w, g, learning_rate):
-        xp, m = self.backend.xp, self.state["m"]
-        w -= learning_rate * xp.sign(0.9 * m + 0.1 * g)
+        m = self.state["m"]
+        u = 0.9 * m + 0.1 * g
+        w -= learning_rate * ((u > 0) * 1.0 - (u < 0) * 1.0)
         m *= 0.99
         m += 0.01 * g
 
 
-OPTIMIZERS: dict[str, Callable[[], Optimizer]] = {  # every one of the package, and one by the contract alone
-    "SGD": lambda: SGD(0.1, weight_decay=0.01),
-    "Nesterov": lambda: SGD(0.1, nesterov=True),
-    "AdamW": lambda: AdamW(0.1),
-    "Lion": lambda: Lion(0.1, max_norm=1.0),
+def textbook_lion(w, gradients, rates):
+    m = np.zeros_like(w)
+    for g, rate in zip(gradients, rates, strict=True):
+        w, m = w - rate * np.sign(0.9 * m + 0.1 * g), 0.99 * m + 0.01 * g
+    return w
+
+
+OPTIMIZERS: dict[
+    str, tuple[Callable[[], Optimizer], Any]
+] = {  # every one of the package, and one by the contract alone
+    "SGD": (lambda: SGD(0.1, weight_decay=0.01), lambda w, g, eta: textbook(w, g, eta, 0.9, False, 0.01)),
+    "Nesterov": (lambda: SGD(0.1, nesterov=True), lambda w, g, eta: textbook(w, g, eta, 0.9, True)),
+    "AdamW": (lambda: AdamW(0.1), lambda w, g, eta: textbook_adamw(w, g, eta, 0.9, 0.999, 1e-8, 0.01)),
+    "Lion": (lambda: Lion(0.1), textbook_lion),
 }
 
 
-@pytest.mark.parametrize("make", OPTIMIZERS.values(), ids=OPTIMIZERS)
-@law
-@given(descents())
-def test_replicas_step_as_separate_networks_do(backend, make, descent):
-    shape, _, batches, _, _ = descent
-    batches = [(x, dz) if x.ndim == 3 else (np.stack([x, x[..., ::-1]]), np.stack([dz, -dz])) for x, dz in batches]
-    together, eta = a_layer(backend, shape, [5, 6]), [0.1] * len(batches)
-    descend(make(), together, batches, eta)
-    for r, seed in enumerate([5, 6]):
-        alone = Network([Dense(*shape)], seeds=seed, dtype=np.float64, backend=backend)
-        descend(make(), alone, [(x[r], dz[r]) for x, dz in batches], eta)
-        ours, theirs = (backend.to_host(network.parameters) for network in (together.replica(r), alone))
-        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12)
+@pytest.mark.parametrize(("make", "its_textbook"), OPTIMIZERS.values(), ids=OPTIMIZERS)
+def test_every_optimiser_takes_the_steps_of_its_textbook_alone_and_in_replicas(backend, make, its_textbook):
+    assert check_optimizer(make, its_textbook, backend=backend) < 1e-10
+
+
+class Rebinds(Lion):
+    def update(self, w, g, learning_rate):
+        w = w - learning_rate * g
+
+
+class Forgets(Lion):
+    def update(self, w, g, learning_rate):
+        super().update(w, g, learning_rate)
+        self.state["m"] *= 0
+
+
+class KeepsTheBuffer(Optimizer):
+    """Gradient averaging, (g + the one before)/2, that keeps the network's buffer instead of a copy of it."""
+
+    def update(self, w, g, learning_rate):
+        w -= learning_rate * (g + getattr(self, "before", 0 * g)) / 2
+        self.before = g
+
+
+def textbook_average(w, gradients, rates):
+    for g, before, rate in zip(gradients, [0 * w, *gradients[:-1]], rates, strict=True):
+        w = w - rate * (g + before) / 2
+    return w
+
+
+@pytest.mark.parametrize(
+    ("make", "its_textbook", "message"),
+    [(Rebinds, textbook_lion, "must change w in place"), (Forgets, textbook_lion, "must take the steps of its textbook"),
+     (KeepsTheBuffer, textbook_average, "must take the steps of its textbook")],
+)  # fmt: skip
+def test_check_optimizer_notices_one_that_does_not_move_or_remember_or_keeps_the_gradients_buffer(
+    make, its_textbook, message
+):
+    with pytest.raises(WrongOptimizer, match=message):
+        check_optimizer(lambda: make(0.1), its_textbook)
+
+
+def test_what_an_optimiser_remembers_is_a_tuple_of_names():
+    with pytest.raises(ArgumentError, match=r"^Bare\.remembers must be a tuple of names, got 'velocity'$"):
+
+        class Bare(Optimizer):
+            remembers = "velocity"
 
 
 def test_every_optimiser_of_the_package_is_in_the_table_of_the_tested():
@@ -375,7 +420,7 @@ def test_every_optimiser_of_the_package_is_in_the_table_of_the_tested():
 
     public = {getattr(minidistill, name) for name in minidistill.__all__}
     optimisers = {one for one in public if isinstance(one, type) and issubclass(one, Optimizer)} - {Optimizer}
-    assert optimisers <= {type(make()) for make in OPTIMIZERS.values()}
+    assert optimisers <= {type(make()) for make, _ in OPTIMIZERS.values()}, "add it to OPTIMIZERS, with its textbook"
 
 
 @pytest.mark.parametrize("schedule", [linear_decay, cosine_decay, step_decay])

@@ -13,9 +13,11 @@ from .gradients import (
     GradientCheck,
     WrongGradient,
     WrongLayer,
+    WrongOptimizer,
     check_backward,
     check_gradient,
     check_layer,
+    check_optimizer,
     strategies,
 )
 from .losses import Fingerprint, Report, assert_distillation_loss, check_distillation_loss
@@ -26,10 +28,12 @@ __all__ = [
     "Report",
     "WrongGradient",
     "WrongLayer",
+    "WrongOptimizer",
     "assert_distillation_loss",
     "check_backward",
     "check_distillation_loss",
     "check_gradient",
     "check_layer",
+    "check_optimizer",
     "strategies",
 ]

@@ -3,13 +3,16 @@
 from . import strategies
 from .check import GradientCheck, WrongGradient, check_gradient
 from .layers import WrongLayer, check_backward, check_layer
+from .optimizers import WrongOptimizer, check_optimizer
 
 __all__ = [
     "GradientCheck",
     "WrongGradient",
     "WrongLayer",
+    "WrongOptimizer",
     "check_backward",
     "check_gradient",
     "check_layer",
+    "check_optimizer",
     "strategies",
 ]
