@@ -65,7 +65,7 @@ def as_array(name: str, value: Any, dtype: Any = np.float64) -> Array:
         )
     try:
         return np.asarray(value, dtype=dtype)
-    except (TypeError, ValueError):
+    except Exception:  # NumPy calls methods of the value's own
         raise ArgumentError(f"{name} must be an array of numbers, got {kind}") from None
 
 
@@ -148,7 +148,7 @@ def check_temperature(T: Any, z: Array) -> Any:
     """Return a number > 0, or an array of them (..., 1, 1), one for each replica; T² must be a number of z's dtype."""
     range_of = np.finfo(z.dtype)
     low, high = float(np.sqrt(range_of.tiny)), float(np.sqrt(range_of.max))
-    if hasattr(T, "dtype") and T.ndim:
+    if _made_by(T) in ARRAY_MODULES and hasattr(T, "reshape") and T.ndim:
         if T.dtype.kind not in "fiu" or T.shape[-2:] != (1, 1):
             raise ArgumentError(
                 f"T must be a number, or an array (..., 1, 1) of one for each replica, got {T.dtype} {T.shape}"
@@ -175,17 +175,17 @@ def check_number(
     try:
         number = float("text" if isinstance(value, (str, bytes, bool, np.bool_)) else value)
     except Exception:  # float() calls methods of the value's own
-        raise ArgumentError(f"{must}, got {_short(value)}") from None
+        raise ArgumentError(f"{must}, got {shown(value)}") from None
     low = (above is not None and not number > above) or (at_least is not None and not number >= at_least)
     if low or not math.isfinite(number) or (at_most is not None and number > at_most):
-        raise ArgumentError(f"{must}, got {_short(value)}")
+        raise ArgumentError(f"{must}, got {shown(value)}")
     return number
 
 
 def check_kind(name: str, value: Any, kind: type, remedy: str = "", has: str = "") -> None:
     """Raise ArgumentError unless the value is of this kind, and has the attribute that its __init__ gives it."""
     if not isinstance(value, kind):
-        found = f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__} {_short(value)}"
+        found = f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__} {shown(value)}"
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise ArgumentError(f"{name} must be {article} {kind.__name__}{remedy}, got {found}")
     if has and not hasattr(value, has):
@@ -213,12 +213,12 @@ def check_contract(layer: Any) -> None:
     if (layer.n_in is None) != (layer.n_out is None):
         raise ArgumentError(f"{name} must have both n_in and n_out or neither, got {layer.n_in} and {layer.n_out}")
     if not isinstance(parameters, dict):
-        raise ArgumentError(f"{name}.parameters() must be a dict of Parameters by name, got {_short(parameters)}")
+        raise ArgumentError(f"{name}.parameters() must be a dict of Parameters by name, got {shown(parameters)}")
     taken = {*dir(layer), "backend", "xp", "dtype", "index", "seed", "scratch", "scratch_for"}
     for key, parameter in parameters.items():
         shape = getattr(parameter, "shape", None)
         if not (isinstance(shape, tuple) and len(shape) == 2 and all(isinstance(n, int) and n > 0 for n in shape)):
-            raise ArgumentError(f"{name}.{key} must be a Parameter of shape (rows, columns), got {_short(parameter)}")
+            raise ArgumentError(f"{name}.{key} must be a Parameter of shape (rows, columns), got {shown(parameter)}")
         for array in (key, f"d{key}"):
             if array in taken:
                 raise ArgumentError(f"a parameter of {name} must have a name of its own, got {key!r}: {array} is taken")
@@ -228,11 +228,14 @@ def check_contract(layer: Any) -> None:
 def check_items(name: str, values: Any, kind: type, at_least: int = 1) -> list[Any]:
     """Return a list of at least so many values, all of this kind."""
     if isinstance(values, (str, bytes, dict, set)) or not hasattr(values, "__iter__"):
-        raise ArgumentError(f"{name} must be a list of {kind.__name__}s, got {type(values).__name__} {_short(values)}")
-    items = list(values)
+        raise ArgumentError(f"{name} must be a list of {kind.__name__}s, got {type(values).__name__} {shown(values)}")
+    try:
+        items = list(values)
+    except Exception:  # it says that it can be iterated over, and cannot
+        raise ArgumentError(f"{name} must be a list of {kind.__name__}s, got {type(values).__name__}") from None
     for item in items:
         if not isinstance(item, (int, np.integer) if kind is int else kind) or isinstance(item, bool):
-            found = f"the class {item.__name__}" if isinstance(item, type) else f"{type(item).__name__} {_short(item)}"
+            found = f"the class {item.__name__}" if isinstance(item, type) else f"{type(item).__name__} {shown(item)}"
             raise ArgumentError(f"{name} must be a list of {kind.__name__}s, got one with {found}")
     if len(items) < at_least:
         raise ArgumentError(f"{name} must hold at least {at_least} {kind.__name__}s, got {items}")
@@ -243,15 +246,15 @@ def check_dtype(name: str, value: Any) -> np.dtype:
     """Return a floating-point (or, for a complex step, complex) NumPy dtype."""
     try:
         dtype: np.dtype = np.dtype("O" if value is None else value)  # NumPy takes None for float64
-    except TypeError:
+    except Exception:  # NumPy asks the value for its attributes
         dtype = np.dtype("O")
     if dtype.kind not in "fc":
-        raise ArgumentError(f"{name} must be a floating-point type, got {_short(value)}")
+        raise ArgumentError(f"{name} must be a floating-point type, got {shown(value)}")
     return dtype
 
 
-def _short(value: Any) -> str:
-    """Return a repr of at most 60 characters, of a NumPy number as Python's."""
+def shown(value: Any) -> str:
+    """Return a repr of at most 60 characters in one line, of a NumPy number as Python's."""
     try:
         text = repr(value.item() if isinstance(value, np.generic) else value)
     except Exception:  # whatever somebody's repr raises, it must not hide the error that is being told
@@ -261,12 +264,9 @@ def _short(value: Any) -> str:
 
 def check_seeds(seeds: Any) -> int | list[int]:
     """Return a seed in [0, 2**32), or a list of at least one of them."""
-    if isinstance(seeds, (int, np.integer)) or not hasattr(seeds, "__iter__"):
+    if not isinstance(seeds, (list, tuple, range, np.ndarray)) or (isinstance(seeds, np.ndarray) and not seeds.ndim):
         return check_count("seeds", seeds, at_least=0, at_most=2**32 - 1)
-    each = [check_count("seeds", seed, at_least=0, at_most=2**32 - 1) for seed in seeds]
-    if not each:
-        raise ArgumentError("seeds must name at least one replica, got an empty list")
-    return each
+    return [check_count("seeds", seed, at_least=0, at_most=2**32 - 1) for seed in check_items("seeds", seeds, int)]
 
 
 def check_classes(classes: int, outputs: int) -> None:
@@ -280,5 +280,5 @@ def check_count(name: str, value: Any, *, at_least: int = 1, at_most: int | None
     whole = isinstance(value, (int, np.integer)) and not isinstance(value, bool)
     if not whole or value < at_least or (at_most is not None and value > at_most):
         bound = "" if at_most is None else f" and <= {at_most}"
-        raise ArgumentError(f"{name} must be a whole number >= {at_least}{bound}, got {_short(value)}")
+        raise ArgumentError(f"{name} must be a whole number >= {at_least}{bound}, got {shown(value)}")
     return int(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .checks import ArgumentError, Diverged, check_classes, check_kind
+from .checks import ArgumentError, Diverged, check_classes, check_count, check_kind, check_number
 from .datasets import Dataset
 from .network import BLOCK, Network
 
@@ -77,6 +77,8 @@ class Cost:
 
 def prediction_cost(network: Network, batch_size: int = 1000, seconds: float = 0.5) -> Cost:
     """Measure `predict` for at least `seconds` on one input and as long on a batch, results on the host each time."""
+    check_kind("network", network, Network)
+    batch_size, seconds = check_count("batch_size", batch_size), check_number("seconds", seconds, at_least=0)
     pixels = np.arange(batch_size * network.n_in) % 251  # the time does not depend on the values
     x = network.backend.asarray(pixels.reshape(batch_size, network.n_in).astype(np.uint8))
     one, many = (_median_seconds(network, rows, seconds) for rows in (x[:1], x))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .batches import Batch
-from .checks import ArgumentError, Array, Diverged, as_array, check_classes, check_number
+from .checks import ArgumentError, Array, Diverged, as_array, check_classes, check_number, shown
 from .datasets import Dataset, TransferSet
 from .network import Network
 
@@ -31,7 +31,7 @@ class Objective:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
-        several = isinstance(self.temperature, (list, tuple, np.ndarray))
+        several = isinstance(self.temperature, (list, tuple, np.ndarray)) and np.ndim(self.temperature) > 0
         for T in self.temperature if several else [self.temperature]:  # type: ignore[union-attr]  # several
             check_number("temperature", T, above=0)
         if self.alpha is None:
@@ -112,5 +112,5 @@ def _check_loss_function(objective: Any) -> LossFunction:
         except ValueError:  # a function without a signature, of which nothing is known
             pass
         return objective  # type: ignore[no-any-return]  # callable
-    found = f"the class {objective.__name__}" if isinstance(objective, type) else repr(objective)
+    found = f"the class {objective.__name__}" if isinstance(objective, type) else shown(objective)
     raise ArgumentError(f"objective must be an Objective or a function of (z, v, y), got {found}")

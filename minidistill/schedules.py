@@ -92,7 +92,8 @@ class step_decay(_Warmup):
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "factor", check_number("factor", self.factor, above=0))
-        object.__setattr__(self, "at", tuple(check_number("at", a, at_least=0, at_most=1) for a in self.at))
+        fractions = self.at if isinstance(self.at, (list, tuple)) else [self.at]
+        object.__setattr__(self, "at", tuple(check_number("at", a, at_least=0, at_most=1) for a in fractions))
 
     def decay(self, t: float) -> float:
         return self.factor ** sum(t >= a for a in self.at)

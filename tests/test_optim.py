@@ -398,8 +398,8 @@ def textbook_average(w, gradients, rates):
 
 @pytest.mark.parametrize(
     ("make", "its_textbook", "message"),
-    [(Rebinds, textbook_lion, "must change w in place"), (Forgets, textbook_lion, "must take the steps of its textbook"),
-     (KeepsTheBuffer, textbook_average, "must take the steps of its textbook")],
+    [(Rebinds, textbook_lion, "must change w in place"), (Forgets, textbook_lion, "the steps of its textbook"),
+     (KeepsTheBuffer, textbook_average, "the steps of its textbook")],
 )  # fmt: skip
 def test_check_optimizer_notices_one_that_does_not_move_or_remember_or_keeps_the_gradients_buffer(
     make, its_textbook, message

@@ -7,7 +7,7 @@ retroactive.
 import os
 from collections.abc import Callable
 
-from ..checks import ArgumentError
+from ..checks import ArgumentError, shown
 from .blas import BlasBackend, find_routines
 from .cupy import CupyBackend
 from .reference import Backend
@@ -51,5 +51,5 @@ def _make(backend: str | Backend, argument: str) -> Backend:
     if isinstance(backend, Backend):
         return backend
     if not isinstance(backend, str) or backend not in _BACKENDS:
-        raise ArgumentError(f"{argument} must be one of {', '.join(map(repr, _BACKENDS))}, got {backend!r}")
+        raise ArgumentError(f"{argument} must be one of {', '.join(map(repr, _BACKENDS))}, got {shown(backend)}")
     return _BACKENDS[backend]()
