@@ -77,9 +77,10 @@ def _made_by(array: Any) -> str:
 
 def check_logits(name: str, value: Any) -> Array:
     """Return finite floating-point (or, for a complex step, complex) logits (..., B, N)."""
-    z = as_array(name, value)
+    z = as_array(name, value, dtype=None)
     if z.dtype.kind not in "fc":
-        raise ArgumentError(f"{name} must hold floating-point logits, got dtype {z.dtype}")
+        remedy = f": np.asarray({name}, np.float32)" if z.dtype.kind in "iu" else ""
+        raise ArgumentError(f"{name} must hold floating-point logits, got dtype {z.dtype}{remedy}")
     if z.ndim < 1 or 0 in z.shape:
         raise ArgumentError(f"{name} must have shape (..., batch, classes) with none of them empty, got {z.shape}")
     if not bool(xp_of(z).isfinite(z).all()):

@@ -78,7 +78,10 @@ class Cost:
 def prediction_cost(network: Network, batch_size: int = 1000, seconds: float = 0.5) -> Cost:
     """Measure `predict` for at least `seconds` on one input and as long on a batch, results on the host each time."""
     check_kind("network", network, Network)
-    batch_size, seconds = check_count("batch_size", batch_size), check_number("seconds", seconds, at_least=0)
+    batch_size, seconds = (
+        check_count("batch_size", batch_size, at_most=10**6),
+        check_number("seconds", seconds, at_least=0),
+    )
     pixels = np.arange(batch_size * network.n_in) % 251  # the time does not depend on the values
     x = network.backend.asarray(pixels.reshape(batch_size, network.n_in).astype(np.uint8))
     one, many = (_median_seconds(network, rows, seconds) for rows in (x[:1], x))

@@ -9,12 +9,14 @@ from .checks import Array, check_logits, check_temperature, xp_of
 
 def softmax(z: Array, T: float = 1.0) -> Array:
     """Return q_i = exp(z_i/T) / Σ_j exp(z_j/T), Eq. 1, over the last axis of logits z (..., N), T > 0."""
-    return softmax_rows(check_logits("z", z), check_temperature(T, z))
+    z = check_logits("z", z)
+    return softmax_rows(z, check_temperature(T, z))
 
 
 def log_softmax(z: Array, T: float = 1.0) -> Array:
     """Return log q (..., N) of logits z (..., N) at temperature T > 0: finite even where q is rounded to 0."""
-    return log_softmax_rows(check_logits("z", z), check_temperature(T, z))
+    z = check_logits("z", z)
+    return log_softmax_rows(z, check_temperature(T, z))
 
 
 def softmax_rows(z: Array, T: float) -> Array:

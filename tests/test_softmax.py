@@ -10,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from strategies import law
 
-from minidistill import log_softmax, softmax
+from minidistill import ArgumentError, log_softmax, softmax
 from minidistill.testing.gradients.strategies import (
     contiguous,
     dtypes,
@@ -158,3 +158,13 @@ def test_the_test_of_eq1_rejects_a_temperature_in_the_wrong_place(backend, wrong
     naive = np.exp(z / T) / np.exp(z / T).sum(axis=-1, keepdims=True)
     assert np.abs(on(backend, softmax, z, T) - naive).max() <= rounding(np.float64, 3)
     assert np.abs(on(backend, wrong, z, T) - naive).max() > 1e6 * rounding(np.float64, 3)
+
+
+def test_a_list_of_floats_is_taken_as_its_array_and_a_list_of_whole_numbers_is_refused_as_its_array_is():
+    for function in (softmax, log_softmax):
+        np.testing.assert_array_equal(function([[1.0, 2.0]], 2), function(np.array([[1.0, 2.0]]), 2))
+        for whole in ([[1, 2]], np.array([[1, 2]])):
+            with pytest.raises(
+                ArgumentError, match=r"^z must hold floating-point logits, got dtype int64: np\.asarray"
+            ):
+                function(whole)
