@@ -54,6 +54,13 @@ def test_every_file_of_the_package_is_in_the_order_of_rooms():
     assert len(set(ROOMS)) == len(ROOMS)
 
 
+def test_the_readme_names_every_file_or_the_folder_that_it_is_in():
+    tracks = README.partition("**The hour.**")[2]
+    for room in set(ROOMS) - {"__main__"}:
+        top, *inner = room.split(".")
+        assert f"{top}/" in tracks if inner or path_of(room).name == "__init__.py" else f"{top}.py`" in tracks, room
+
+
 def test_imports_only_go_down():
     for i, room in enumerate(ROOMS):
         above = rooms_imported_by(room) - set(ROOMS[:i])

@@ -255,3 +255,74 @@ def test_a_function_gets_no_teacher_from_a_data_set_and_says_when_it_diverges(ba
         train(backend, objective=lambda z, v, y: (z.sum() * 0, z * -1e30))
     with pytest.raises(ArgumentError, match="objective must be an Objective or a function"):
         train(backend, objective="kl")
+
+
+# --- wrong arguments -------------------------------------------------------------------------------------------------
+
+
+def attempt(backend, **changed):
+    """fit on sound arguments but for those that are changed; the network, which must not be touched, comes back."""
+    arguments = {"network": Network.mlp([3, 3], backend=backend), "data": blobs(backend, 40),
+                 "objective": Objective(alpha=0), "optimizer": SGD(0.1), "epochs": 2, "progress": False}  # fmt: skip
+    return fit(**arguments | changed)
+
+
+WRONG = {
+    "a class for the network": ({"network": Network}, r"network must be a Network, got the class Network"),
+    "a pair for the data": ({"data": ([[1.0]], [0])}, r"data must be a Dataset, got tuple \(\[\[1\.0\]\], \[0\]\)"),
+    "no data": ({"data": None}, r"data must be a Dataset, got NoneType None"),
+    "the optimiser's class": ({"optimizer": SGD}, r"optimizer must be an Optimizer, such as .*, got the class SGD"),
+    "a loss of other arguments": ({"objective": distillation}, r"objective must be called with \(z, v, y\), got a "
+                                  r"function of \(z, v, y, T, alpha\): fill in the rest, as in lambda z, v, y: "),
+    "one value": ({"objective": lambda z, v, y: z.sum()}, r"objective must return \(value, dz\), got "),
+    "a row for a gradient": ({"objective": lambda z, v, y: (z.mean(), z[:1])},
+                             r"objective must return a value \(\) and dz \(40, 3\), got shapes \(\) and \(1, 3\)"),
+    "values of rows": ({"objective": lambda z, v, y: (z.sum(axis=-1), z)}, r"objective must return a value \(\)"),
+    "validation by a pair": ({"validation": (1, 2)}, r"validation must be a Dataset, got tuple \(1, 2\)"),
+    "a number after the epoch": ({"after_epoch": 3}, r"after_epoch must be a function of an epoch's number, got 3"),
+    "half an epoch": ({"epochs": 1.5}, r"epochs must be a whole number >= 1, got 1\.5"),
+    "no batch": ({"batch_size": 0}, r"batch_size must be a whole number >= 1, got 0"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "message"), WRONG.values(), ids=WRONG)
+def test_a_wrong_argument_of_fit_is_one_line_that_names_it(backend, changed, message) -> None:
+    with pytest.raises(ArgumentError, match=f"^{message}"):
+        attempt(backend, **{"batch_size": 40} | changed)
+
+
+def test_a_validation_set_that_does_not_fit_is_refused_before_the_first_step(backend) -> None:
+    calls: list[int] = []
+
+    def counting(z, v, y):
+        calls.append(1)
+        return cross_entropy(z, y)
+
+    unlabelled = TransferSet(blobs(backend).inputs, blobs(backend).inputs, backend=backend)
+    narrow = Dataset([[0.5, 1.0]], [0], backend)
+    for validation in (unlabelled, narrow):
+        with pytest.raises(ArgumentError, match=r"^validation must have labels, 3 inputs and be on"):
+            attempt(backend, validation=validation, objective=counting)
+    with pytest.raises(ArgumentError, match=r"^labels must lie in 0\.\.2, the network's classes, got 3"):
+        attempt(backend, validation=Dataset([[0.5, 1.0, 2.0]], [3], backend, classes=4), objective=counting)
+    assert not calls
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Network.mlp(5), r"sizes must be a list of ints, got int 5"),
+        (lambda: Network.mlp([3, "4", 2]), r"sizes must be a list of ints, got one with str '4'"),
+        (lambda: Network.mlp([3, 2]).replica(5), r"r must be a whole number >= 0 and <= 0, got 5"),
+        (lambda: Network.mlp([3, 2], dtype=None), r"dtype must be a floating-point type, got None"),
+        (lambda: Network.mlp([3, 2], dtype="int32"), r"dtype must be a floating-point type, got 'int32'"),
+        (lambda: SGD(lambda: 0.1), r"learning_rate must be a number or a function of the fraction done, .* TypeError"),
+        (lambda: SGD(float("inf")), r"learning rate must be a finite number > 0, got inf"),
+        (lambda: SGD(np.float64("inf")), r"learning rate must be a finite number > 0, got inf"),
+        (lambda: Objective(True, 1), r"temperature must be a finite number > 0, got True"),
+        (lambda: Objective(2.0, "soft"), r"alpha must be a finite number >= 0 and <= 1, got 'soft'"),
+    ],
+)
+def test_a_wrong_argument_of_the_parts_is_one_line_that_names_it(make, message) -> None:
+    with pytest.raises(ArgumentError, match=f"^{message}"):
+        make()
