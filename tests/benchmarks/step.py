@@ -217,13 +217,13 @@ def report(record: dict[str, Any]) -> str:
         what = f"{'-'.join(map(str, r['shape']))}, {r['kind']}"
         rows.append(f"| {what} | " + " | ".join(f"{1e3 * r['seconds'][name]:.2f} ms" for name in names) + " |")
         ratios.append(
-            f"{r['ratio_to_products']:.2f} x its matrix products, "
-            f"{r['ratio_to_best_peer']:.2f} x as fast as the best peer ({what})"
+            f"of {what}: {100 * (r['ratio_to_products'] - 1):.0f}% more time than its matrix products alone, "
+            f"{r['ratio_to_best_peer']:.2f} times as fast as the fastest of PyTorch and JAX"
         )
     versions = record["versions"]
     where = f"{record['date']}, {versions['cpu']}, {versions['cores']} cores, NumPy {versions['numpy']}"
     peers = ", ".join(f"{name} {versions[name]}" for name in ("torch", "jax") if name in versions)
-    return "\n".join([*rows, "", f"A training step takes {'; '.join(ratios)}. Measured {where}, {peers}."])
+    return "\n".join([*rows, "", f"A training step {'; '.join(ratios)}. {where}, {peers}."])
 
 
 def main() -> None:
