@@ -31,7 +31,8 @@ class Objective:
     alpha: float | None = None
 
     def __post_init__(self) -> None:
-        several = isinstance(self.temperature, (list, tuple)) or bool(getattr(self.temperature, "ndim", 0))
+        array = isinstance(self.temperature, np.ndarray) and self.temperature.ndim > 0
+        several = isinstance(self.temperature, (list, tuple)) or array
         for T in self.temperature if several else [self.temperature]:  # type: ignore[union-attr]  # several
             check_number("temperature", T, above=0)
         if self.alpha is None:

@@ -135,7 +135,7 @@ def test_a_changed_loss_trains_anew_under_its_old_title_and_one_written_differen
     [
         (md, "SGD", lambda rate, momentum, max_norm, SGD=md.SGD: SGD(rate, momentum / 2, max_norm=max_norm)),
         (md, "linear_decay", lambda rate, warmup: md.constant_rate(rate)),
-        (md.random, "uniform", lambda *args, uniform=md.random.uniform: uniform(*args) / 2),  # the first weights
+        (md.random, "uniform", lambda *args, uniform=md.random.uniform: 1 - uniform(*args)),  # the first weights
         *((md.random, name, 9) for name in ("DROPOUT", "SHUFFLE", "JITTER")),
     ],
 )
