@@ -21,17 +21,17 @@ def forward(parameters, x):
 
 
 def gradients(parameters, x, v, T):
-    """Return dC/dW1, dC/db1, dC/dW2, dC/db2 of C = T² mean_B(-Σ p log q), with p the teacher's and q the student's."""
+    """Return dC/dW1, dC/db1, dC/dW2, dC/db2 of C = T² mean_B(-Σ p log q), with p of the teacher's logits v, q of z."""
     _, _, W2, _ = parameters
     h, z = forward(parameters, x)
     p, q = softmax(v, T), softmax(z, T)  # (B, N)
-    dz = T**2 * ((q - p) / T) / len(x)  # Eq. 2. q - p shrinks as 1/T too, so dC/dz as 1/T²: the factor T² undoes that
-    dh = (dz @ W2.T) * (h > 0)  # back through the second matrix, and through the units above 0 alone
-    return x.T @ dh, dh.sum(axis=0), h.T @ dz, dz.sum(axis=0)
+    dz = T**2 * ((q - p) / T) / len(x)  # T² times Eq. 2: as T grows, q - p shrinks as 1/T too, and T² undoes both
+    da = (dz @ W2.T) * (h > 0)  # back through the second matrix, and through the units above 0 alone
+    return x.T @ da, da.sum(axis=0), h.T @ dz, dz.sum(axis=0)
 
 
 def train(parameters, x, v, T, learning_rate, momentum, orders, batch_size=128):
-    """Change the parameters in place, an epoch over x (n, inputs) and v (n, N) for each order of their rows; yield."""
+    """Train in place, an epoch over x (n, inputs) and v (n, N) for each order of their rows; yield after each."""
     velocities = [np.zeros_like(w) for w in parameters]
     for order in orders:
         for start in range(0, len(x), batch_size):
@@ -46,7 +46,7 @@ def train(parameters, x, v, T, learning_rate, momentum, orders, batch_size=128):
 def main():
     transfer, (_, test) = mnist_transfer("numpy"), mnist("numpy")
     x, x_test = (data.inputs.reshape(len(data), -1).astype(np.float32) / 255 for data in (transfer, test))
-    certain = 30 * np.eye(10, dtype=np.float32)[transfer.labels]  # the logits of one who knows the labels and no more
+    certain = 30 * np.eye(10, dtype=np.float32)[transfer.labels]  # logits whose softmax is the label's one-hot row
     for name, v, T, rate in (("hard labels", certain, 1.0, 0.1), ("soft targets", transfer.logits, 20.0, 0.02)):
         rng, shapes = np.random.default_rng(0), [(784, 300), (300,), (300, 10), (10,)]
         parameters = [(rng.normal(0, 0.05, s) if len(s) == 2 else np.zeros(s)).astype(np.float32) for s in shapes]

@@ -4,6 +4,7 @@ The pure functions call these before they compute; the training loop checks its 
 runs without them, because a check of values on a GPU has to wait for the GPU.
 """
 
+import inspect
 import math
 import sys
 from typing import Any
@@ -206,6 +207,23 @@ def check_layers(layers: Any, kind: type) -> list[Any]:
             raise ArgumentError(f"layers must belong to no other network and stand once, got {layer} again")
         check_contract(layer)
     return items
+
+
+def check_function(name: str, value: Any, arguments: tuple[str, ...], remedy: str) -> None:
+    """Raise ArgumentError for what cannot be called with so many arguments, as far as its signature tells."""
+    called = f"{name} must be called with ({', '.join(arguments)}), {remedy}"
+    if not callable(value) or isinstance(value, type):
+        raise ArgumentError(
+            f"{called}, got {f'the class {value.__name__}' if isinstance(value, type) else shown(value)}"
+        )
+    try:
+        signature = inspect.signature(value)
+    except (TypeError, ValueError):  # a function without a signature, of which nothing is known
+        return
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        raise ArgumentError(f"{called}, got a function of ({', '.join(signature.parameters)})") from None
 
 
 def check_contract(layer: Any) -> None:

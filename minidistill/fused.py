@@ -8,7 +8,7 @@ from .layers import Dense
 
 
 class DenseReLU(Dense):
-    """Compute y = dropout(max(x W + b, 0)); dropout is the rate, in [0, 1).
+    """Compute y = dropout(max(x W + b, 0)); dropout is the rate, in [0, 255/256].
 
     tests/test_layers.py, test_dense_relu_is_dense_then_relu_then_dropout_forward_and_backward, holds it to the three.
     """

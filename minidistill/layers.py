@@ -33,12 +33,12 @@ class Parameter:
 class Layer(KeepsArrays):
     """Define what a network asks of a layer. `testing.check_layer` holds a layer to it.
 
-    A layer overrides `forward` and `backward`, and `parameters` and `make_scratch` where it needs them. In them it has
-    self.backend, xp (its array module), dtype, index (its number) and seed. Arrays may be complex, as in a test.
+    A layer overrides `forward` and `backward`, and `parameters` and `make_scratch` where it needs them. In a network it
+    has self.backend (backend/reference.py), xp (its array module), dtype, index (its number) and seed. Arrays may be
+    complex, as in a test.
 
-    To share buffers, a network must know what backward reads. reads_x = False says that it does not read the x of the
-    forward before it: `out` may then be x itself. reads_y = False says the same of its y, which the next layer may
-    overwrite.
+    To share buffers, a network must know what backward reads. reads_x = False: not its forward's x, so that `out` may
+    be x itself. reads_y = False: not its y, which the next layer may overwrite.
     """
 
     n_in: int | None = None  # None: any number of units, and n_out is the same
@@ -145,14 +145,14 @@ class ReLU(Layer):
         if out is None:
             return None
         self.xp.copyto(out, dy)
-        return self.backend.relu_backward(out, self.y, 1.0, self.scratch)
+        return self.backend.relu_backward(out, self.y, scale=1.0, positive=self.scratch)
 
 
 class Dropout(Layer):
-    """Compute y = x/keep on a random share `keep` of the units and 0 on the others in training; else y = x.
+    """Compute y = x/keep on each unit with probability keep, else 0, in training; y = x outside of it.
 
     Dividing by keep leaves the mean of y at x, so that nothing need change outside of training ("inverted" dropout).
-    keep is the multiple of 1/256 nearest to 1 - rate, with rate in [0, 1): a unit is kept by a random byte.
+    keep is the multiple of 1/256 nearest to 1 - rate, with rate in [0, 255/256]: a random byte decides.
     """
 
     reads_x = reads_y = False

@@ -25,14 +25,11 @@ class Network(Copyable):
     """Stack `layers`, whose sizes fit, and give them parameters.
 
     seeds: an int in [0, 2**32), or a list of R of them for R replicas; it determines the first weights, and in training
-    the shuffles, jitter and masks. `parameters` and `gradients` are the flat vectors. Raises ArgumentError for layers
-    that do not fit, or that belong to another network.
+    the shuffles, jitter and masks. `parameters` and `gradients` (for SGD its velocity) are the flat vectors. Raises
+    ArgumentError for layers that do not fit, or that belong to another network.
     """
 
     __repr__ = describe.network
-    _placed = frozenset({"parameters", "gradients"})
-    parameters: Array
-    gradients: Array
 
     def __init__(
         self,
@@ -50,20 +47,21 @@ class Network(Copyable):
         self.replicas = int(np.prod(self.replica_shape))  # 1 without the axis
         self.n_in, self.n_out = self._sizes()
         self.size = sum(int(np.prod(parameter.shape)) for _, _, parameter in self.named_parameters())  # per replica
-        zeros = (self.xp.zeros(self.replicas * self.size, dtype=self.dtype) for _ in range(2))
-        vars(self).update(zip(("parameters", "gradients"), zeros, strict=True))
+        self.parameters = self.xp.zeros(self.replicas * self.size, dtype=self.dtype)
+        self.gradients = self.xp.zeros(self.replicas * self.size, dtype=self.dtype)
+        self._placed = frozenset({"parameters", "gradients"})  # assigning to them now writes into them: copies.py
         self._bind()
         self._buffers = lru_cache(maxsize=4)(self._make_buffers)
         self._batch_size = 0
         self.steps = 0  # of training so far; they number the shuffles, jitter and masks
-        self.optimizer: Any = None  # that stepped it last, and whose momentum the gradients may hold
-        self.awaits_backward = False  # the training loop asks, to notice an optimiser that forgets it
+        self.optimizer: Any = None  # the one that stepped last; the gradients may hold its momentum
+        self.awaits_backward = False  # so that the training loop notices an optimiser that forgets it
 
     @classmethod
     def mlp(cls, sizes: Sequence[int], *, input_dropout: float = 0.0, dropout: float = 0.0, **kwargs: Any) -> "Network":
         """Stack hidden layers of these sizes and a linear output, with dropout on the inputs and on every hidden unit.
 
-        sizes: at least the number of inputs and of classes. kwargs: seeds, dtype and backend.
+        sizes: of the inputs, the hidden layers if any, the classes. kwargs: seeds, dtype and backend.
         """
         sizes = check_items("sizes", sizes, int, at_least=2)
         layers: list[Layer] = [Dropout(input_dropout)] if input_dropout else []
@@ -86,7 +84,7 @@ class Network(Copyable):
         return x
 
     def backward(self, dz: Array, momentum: float = 0.0) -> None:
-        """Compute the gradients of the batch that forward saw last, from its dz = dC/dz, which is used up.
+        """Compute the gradients of the batch that forward saw last, from its dz = dC/dz, which may be overwritten.
 
         The vector `gradients` becomes momentum times what it was, plus the new ones.
         """
@@ -134,7 +132,7 @@ class Network(Copyable):
         return widths[0][0], widths[-1][1]
 
     def _bind(self) -> None:
-        """Give every layer its key, and each of its parameters a view into the flat vectors and its first values."""
+        """Give every layer the random key, and its parameters views into the flat vectors and first values."""
         key = random.seed_key(self.seeds)  # on the host: the first weights are the same bits on every backend
         device_key = random.seed_key(self.seeds, self.backend.asarray)
         start = 0

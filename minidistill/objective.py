@@ -3,7 +3,6 @@
 The balanced objective runs as one fused operation of the backend; a loss of your own is called as it is.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .batches import Batch
-from .checks import ArgumentError, Array, Diverged, as_array, check_classes, check_number, shown
+from .checks import ArgumentError, Array, Diverged, as_array, check_classes, check_function, check_number
 from .datasets import Dataset, TransferSet
 from .network import Network
 
@@ -77,7 +76,8 @@ def on_batches(objective: Objective | LossFunction, network: Network, data: Data
     check_classes(data.classes, network.n_out)
     if isinstance(objective, Objective):
         return objective.on(network, data)
-    loss_function, xp = _check_loss_function(objective), network.xp
+    loss_function, xp = objective, network.xp
+    check_function("objective", objective, ("z", "v", "y"), "as in lambda z, v, y: reverse_kl(z, v, 4.0)")
 
     def own(z: Array, batch: Batch, loss: Array, dz: Array) -> None:
         if not bool(xp.isfinite(z).all()):  # the losses refuse such logits as an argument, and would wait as well
@@ -97,21 +97,3 @@ def on_batches(objective: Objective | LossFunction, network: Network, data: Data
         xp.copyto(dz, gradient)
 
     return own, np.log(network.n_out)
-
-
-def _check_loss_function(objective: Any) -> LossFunction:
-    """Return a function that can be called with (z, v, y), as far as its signature tells."""
-    if callable(objective) and not isinstance(objective, type):
-        try:
-            inspect.signature(objective).bind(None, None, None)
-        except TypeError:
-            wanted = ", ".join(inspect.signature(objective).parameters)
-            raise ArgumentError(
-                f"objective must be called with (z, v, y), got a function of ({wanted}): "
-                "fill in the rest, as in lambda z, v, y: reverse_kl(z, v, 4.0)"
-            ) from None
-        except ValueError:  # a function without a signature, of which nothing is known
-            pass
-        return objective  # type: ignore[no-any-return]  # callable
-    found = f"the class {objective.__name__}" if isinstance(objective, type) else shown(objective)
-    raise ArgumentError(f"objective must be an Objective or a function of (z, v, y), got {found}")

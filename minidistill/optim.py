@@ -38,11 +38,11 @@ class Optimizer:
             raise ArgumentError(f"{cls.__name__}.remembers must be a tuple of names, got {cls.remembers!r}")
 
     def update(self, w: Array, g: Array, learning_rate: float) -> None:
-        """Change w in place. g may be used up."""
+        """Change w in place. g may be overwritten."""
         raise NotImplementedError(f"{type(self).__name__} must define update(w, g, learning_rate)")
 
     def step(self, network: Network, dz: Array, learning_rate: float) -> None:
-        """Run network.backward(dz), then move the parameters; dz = dC/dz of the last batch is overwritten.
+        """Run network.backward(dz), then move the parameters; dz = dC/dz of the last batch may be overwritten.
 
         learning_rate: the schedule's, at this step. One optimiser serves one network.
         """
@@ -99,7 +99,7 @@ class SGD(Optimizer):
         if self.weight_decay:
             backend.add_scaled(u, w, learning_rate * self.weight_decay)  # u += η λ w
         if self.nesterov:
-            backend.nesterov(w, self.state["velocity"], u, self.momentum)  # its velocity is m u, which saves a pass
+            backend.nesterov(w, self.state["velocity"], u, self.momentum)  # here u is η (g + λ w), and its velocity m u
         else:
             backend.add_scaled(w, u, -1.0)  # w -= u
 

@@ -84,7 +84,7 @@ def permutation(seed: Any, key: int, counters: Array) -> Array:
 
 
 def keep_threshold(rate: float) -> int:
-    """Return the number of byte values, of 256, on which a unit is kept at this dropout rate in [0, 1)."""
+    """Return the number of byte values, of 256, on which a unit is kept at this dropout rate in [0, 255/256]."""
     rate = check_number("dropout rate", rate, at_least=0, at_most=255 / 256)
     return int(np.rint(256 * (1 - rate)))
 

@@ -1,7 +1,7 @@
 """Softmax at a temperature: how logits, a network's scores of N classes, become probabilities.
 
 Dividing the logits by T > 1 brings them closer together, and so makes the small probabilities larger ("softer"). Shapes
-read (..., B, N): B rows in a batch, N classes, and any leading axes.
+read (..., B, N): B rows in a batch, N classes, and any leading axes, of networks side by side (replicas).
 """
 
 from .checks import Array, check_logits, check_temperature, xp_of
@@ -20,21 +20,21 @@ def log_softmax(z: Array, T: float = 1.0) -> Array:
 
 
 def softmax_rows(z: Array, T: float) -> Array:
-    """Compute softmax, unchecked."""
+    """Compute softmax, its arguments unchecked."""
     e = xp_of(z).exp(shifted(z) / T)  # (..., N); xp is numpy, or cupy for arrays on a GPU
     return e / e.sum(axis=-1, keepdims=True)
 
 
 def log_softmax_rows(z: Array, T: float) -> Array:
-    """Compute log_softmax, unchecked."""
+    """Compute log_softmax, its arguments unchecked."""
     xp, s = xp_of(z), shifted(z) / T  # (..., N)
     return s - xp.log(xp.exp(s).sum(axis=-1, keepdims=True))
 
 
 def shifted(z: Array) -> Array:
-    """Return z less its row's maximum: no exponential overflows, and softmax is unchanged, as exp(maximum) cancels.
+    """Return z less its row's maximum: nothing overflows, and softmax is unchanged, as exp(maximum/T) cancels.
 
-    `.real` is for the tests. They also call this with z + ih, h = 1e-30: the imaginary part of a result over h is its
-    derivative, exact to rounding (a "complex step").
+    `.real` is for the tests, which also call this with z + ih, h = 1e-30. As f(z + ih) = f(z) + ih f'(z) - ..., the
+    imaginary part over h is the derivative, exact to rounding (a "complex step").
     """
     return z - z.real.max(axis=-1, keepdims=True)

@@ -1,11 +1,11 @@
-"""The training loop: batches in, history out. The device is waited for once an epoch, when the losses are read."""
+"""The training loop: batches in, history out. With an Objective it waits for the device between epochs alone."""
 
 from collections.abc import Callable
 
 import numpy as np
 
 from .batches import Batches
-from .checks import ArgumentError, check_kind, check_number, shown
+from .checks import ArgumentError, check_function, check_kind, check_number
 from .datasets import Dataset
 from .measure import check_alive, check_trainable, errors
 from .monitor import History, Monitor
@@ -33,22 +33,22 @@ def fit(
 
     objective: an Objective, or a function of a batch's (z, v, y) to (value, dz), such as a loss of minidistill.losses
     with its other arguments filled in; v (..., B, N) is None without a teacher's logits, y (..., B) without labels.
-    total_epochs: the length of the learning rate's schedule, in epochs since the optimiser's first step, where several
-    calls make one training; None: this call alone. jitter: every image of every epoch is moved by up to this many
-    pixels. validation: a set to count errors on after each epoch. progress: a bar in a terminal with tqdm, else a line
-    an epoch; False for silence. after_epoch(epoch) is called when an epoch's work is done. Raises ArgumentError if the
+    total_epochs: the length of the learning rate's schedule, in epochs from the first of several calls that make one
+    training; None: this call alone. jitter: every image of every epoch is moved by up to this many pixels. validation:
+    a set to count errors on after each epoch. progress: a bar in a terminal with tqdm, else a line an epoch; False for
+    silence. after_epoch(epoch), from 0 in every call, is called when an epoch is done. Raises ArgumentError if the
     parts do not fit, Diverged if the loss explodes or the units die.
     """
     check_trainable(network, data, validation)
     check_kind("optimizer", optimizer, Optimizer, ", such as SGD(0.1)", has="steps")
-    if after_epoch is not None and not callable(after_epoch):
-        raise ArgumentError(f"after_epoch must be a function of an epoch's number, got {shown(after_epoch)}")
+    if after_epoch is not None:
+        check_function("after_epoch", after_epoch, ("epoch",), "as in lambda epoch: print(epoch)")
     loss_and_gradient, chance = on_batches(objective, network, data)
     soft = not isinstance(objective, Objective) or objective.alpha != 0
     batches = Batches(network, data, batch_size, jitter, soft)
     monitor = Monitor(title, epochs, total_epochs, optimizer.steps, batches, chance, progress)
     xp, backend, steps_per_epoch = network.xp, network.backend, len(batches)
-    first_epoch = -(-network.steps // steps_per_epoch)  # its number and each step's key the random numbers
+    first_epoch = -(-network.steps // steps_per_epoch)  # the numbers of epochs and steps determine the random ones
     losses = xp.empty((steps_per_epoch, *network.replica_shape), dtype=network.dtype)
     with monitor, np.errstate(all="ignore"):  # an overflow shows in the losses, which the monitor looks at
         for epoch in range(epochs):

@@ -109,6 +109,12 @@ def test_a_loss_of_replicas_is_each_replicas_loss(backend, loss, batch, T):
         alone, alone_dz = on(backend, loss, z[r], v[r], y[r], T)
         np.testing.assert_allclose(value[r], alone, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(dz[r], alone_dz, rtol=1e-9, atol=1e-14)
+    each = np.array([T, 2 * T, 4 * T])[: len(z), None, None]  # a temperature for each replica
+    value, dz = (backend.to_host(u) for u in loss(*(backend.asarray(u) for u in (z, v, y)), backend.asarray(each)))
+    for r in range(len(z)):
+        alone, alone_dz = on(backend, loss, z[r], v[r], y[r], float(each[r, 0, 0]))
+        np.testing.assert_allclose(value[r], alone, rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(dz[r], alone_dz, rtol=1e-9, atol=1e-14)
 
 
 DIVERGENCES = [name for name in LOSSES if name not in ("normalised", "label_smoothing")]  # those are cross-entropies

@@ -253,7 +253,7 @@ def test_a_function_gets_no_teacher_from_a_data_set_and_says_when_it_diverges(ba
     assert seen[0] is None
     with pytest.raises(Diverged, match="learning rate"):
         train(backend, objective=lambda z, v, y: (z.sum() * 0, z * -1e30))
-    with pytest.raises(ArgumentError, match="objective must be an Objective or a function"):
+    with pytest.raises(ArgumentError, match=r"^objective must be called with \(z, v, y\), as in .*, got 'kl'$"):
         train(backend, objective="kl")
 
 
@@ -272,14 +272,15 @@ WRONG = {
     "a pair for the data": ({"data": ([[1.0]], [0])}, r"data must be a Dataset, got tuple \(\[\[1\.0\]\], \[0\]\)"),
     "no data": ({"data": None}, r"data must be a Dataset, got NoneType None"),
     "the optimiser's class": ({"optimizer": SGD}, r"optimizer must be an Optimizer, such as .*, got the class SGD"),
-    "a loss of other arguments": ({"objective": distillation}, r"objective must be called with \(z, v, y\), got a "
-                                  r"function of \(z, v, y, T, alpha\): fill in the rest, as in lambda z, v, y: "),
+    "a loss of other arguments": ({"objective": distillation}, r"objective must be called with \(z, v, y\), as in "
+                                  r"lambda z, v, y: reverse_kl\(z, v, 4\.0\), got a function of \(z, v, y, T, alpha\)"),
     "one value": ({"objective": lambda z, v, y: z.sum()}, r"objective must return \(value, dz\), got "),
     "a row for a gradient": ({"objective": lambda z, v, y: (z.mean(), z[:1])},
                              r"objective must return a value \(\) and dz \(40, 3\), got shapes \(\) and \(1, 3\)"),
     "values of rows": ({"objective": lambda z, v, y: (z.sum(axis=-1), z)}, r"objective must return a value \(\)"),
     "validation by a pair": ({"validation": (1, 2)}, r"validation must be a Dataset, got tuple \(1, 2\)"),
-    "a number after the epoch": ({"after_epoch": 3}, r"after_epoch must be a function of an epoch's number, got 3"),
+    "a number after the epoch": ({"after_epoch": 3}, r"after_epoch must be called with \(epoch\), as in .*, got 3"),
+    "nothing for the epoch": ({"after_epoch": lambda: 0}, r"after_epoch must be called with \(epoch\), .*function of \(\)"),
     "half an epoch": ({"epochs": 1.5}, r"epochs must be a whole number >= 1, got 1\.5"),
     "no batch": ({"batch_size": 0}, r"batch_size must be a whole number >= 1, got 0"),
 }  # fmt: skip

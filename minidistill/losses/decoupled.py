@@ -12,7 +12,8 @@ from typing import Any
 
 from ..checks import ArgumentError, Array, check_labels, check_number, check_pair, xp_of
 from ..softmax import log_softmax_rows, softmax_rows
-from .digits import kl_rows
+from .digits import compare, kl_rows
+from .distillation import hard_rows
 
 NEVER = 1000.0  # temperatures below the lowest logit: exp of that is 0 in every precision
 
@@ -28,13 +29,13 @@ def decoupled(z: Array, v: Array, y: Array, T: float, alpha: float = 1.0, beta: 
     alpha, beta = (check_number(name, u, at_least=0) for name, u in (("alpha", alpha), ("beta", beta)))
     xp = xp_of(z)
     is_y = xp.arange(z.shape[-1]) == y[..., None]  # (..., B, N)
-    (log_about_q, log_hat_q), (log_about_p, log_hat_p) = (_parted(u, is_y, T) for u in (z, v))
-    about_q, about_p, hat_q, hat_p = (xp.exp(u) for u in (log_about_q, log_about_p, log_hat_q, log_hat_p))
-    rows = alpha * kl_rows(about_p, about_q - about_p, log_about_q - log_about_p)
-    rows = rows + beta * kl_rows(hat_p, hat_q - hat_p, log_hat_q - log_hat_p)
-    change = about_q - about_p  # (..., B, 2): of the target and of the rest, of which the smaller keeps its digits
-    off = xp.where(about_q[..., :1].real > 0.5, -change[..., 1:], change[..., :1])  # q_y - p_y (..., B, 1)
-    dz = xp.where(is_y, alpha * off, beta * (hat_q - hat_p) - alpha * off * hat_q)
+    _, difference, _ = compare(z, v, T)
+    off = (is_y * difference).sum(axis=-1, keepdims=True)  # q_y - p_y (..., B, 1)
+    log_about_q, log_about_p = (_about(u, is_y, T) for u in (z, v))  # (..., B, 2)
+    about = kl_rows(xp.exp(log_about_p), xp.concatenate([off, -off], axis=-1), log_about_q - log_about_p)
+    hat_p, hat_difference, hat_ratio = compare(_without(z, is_y, T), _without(v, is_y, T), T)
+    rows = alpha * about + beta * kl_rows(hat_p, hat_difference, hat_ratio)
+    dz = xp.where(is_y, alpha * off, beta * hat_difference - alpha * off * (hat_p + hat_difference))
     return rows.mean(axis=-1), dz / (T * z.shape[-2])
 
 
@@ -49,12 +50,11 @@ def normalised(z: Array, v: Array, y: Array, T: float = 1.0, gamma: float = 1.5)
     gamma = check_number("gamma", gamma, at_least=0)
     xp = xp_of(z)
     is_y = xp.arange(z.shape[-1]) == y[..., None]  # (..., B, N)
-    log_q, p_y = log_softmax_rows(z, 1.0), (softmax_rows(v, 1.0) * is_y).sum(axis=-1, keepdims=True)  # p_y (..., B, 1)
-    hat_q, hat_p = (_others(u, is_y, T) for u in (z, v))
-    p_others = xp.exp(hat_p)
-    rows = -(is_y * p_y * log_q + gamma * T * T * p_others * hat_q).sum(axis=-1)
-    dz = p_y * (xp.exp(log_q) - is_y) + gamma * T * (xp.exp(hat_q) - p_others)
-    return rows.mean(axis=-1), dz / z.shape[-2]
+    p_y = (softmax_rows(v, 1.0) * is_y).sum(axis=-1, keepdims=True)  # (..., B, 1)
+    (hard, hard_dz), z_others = hard_rows(z, y), _without(z, is_y, T)  # hard: -log q_y (..., B)
+    hat_p, hat_difference, _ = compare(z_others, _without(v, is_y, T), T)
+    rows = p_y[..., 0] * hard - (gamma * T * T * hat_p * log_softmax_rows(z_others, T)).sum(axis=-1)
+    return rows.mean(axis=-1), (p_y * hard_dz + gamma * T * hat_difference) / z.shape[-2]
 
 
 def _check(z: Any, v: Any, y: Any, T: Any) -> tuple[Array, Array, Array, Any]:
@@ -64,19 +64,17 @@ def _check(z: Any, v: Any, y: Any, T: Any) -> tuple[Array, Array, Array, Any]:
     return z, v, check_labels("y", y, z.shape[-1], z.shape[:-1]), T
 
 
-def _others(z: Array, is_y: Array, T: Any) -> Array:
-    """Return log q̂ (..., B, N); at y it is so low that q̂_y is exactly 0."""
-    low = z.real.min(axis=-1, keepdims=True) - NEVER * T  # (..., B, 1)
-    return log_softmax_rows(xp_of(z).where(is_y, low, z), T)
+def _without(z: Array, is_y: Array, T: Any) -> Array:
+    """Return the logits (..., B, N) with that of y so low that its probability is exactly 0."""
+    return xp_of(z).where(is_y, z.real.min(axis=-1, keepdims=True) - NEVER * T, z)
 
 
-def _parted(z: Array, is_y: Array, T: Any) -> tuple[Array, Array]:
-    """Return log (q_y, 1 - q_y) (..., B, 2) and log q̂ (..., B, N).
+def _about(z: Array, is_y: Array, T: Any) -> Array:
+    """Return log (q_y, 1 - q_y) (..., B, 2).
 
     1 - q_y = q_i/q̂_i, whichever other class i is taken: a mean over them, weighted by q̂, loses no digit.
     """
-    xp = xp_of(z)
-    log_q, hat = log_softmax_rows(z, T), _others(z, is_y, T)
+    xp, log_q, log_hat = xp_of(z), log_softmax_rows(z, T), log_softmax_rows(_without(z, is_y, T), T)
     log_q_y = (is_y * log_q).sum(axis=-1, keepdims=True)
-    log_rest = (xp.exp(hat) * (log_q - hat)).sum(axis=-1, keepdims=True)  # (..., B, 1)
-    return xp.concatenate([log_q_y, log_rest], axis=-1), hat
+    log_rest = (xp.exp(log_hat) * (log_q - log_hat)).sum(axis=-1, keepdims=True)  # (..., B, 1)
+    return xp.concatenate([log_q_y, log_rest], axis=-1)

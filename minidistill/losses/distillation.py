@@ -1,9 +1,8 @@
-"""The losses of Hinton, Vinyals and Dean (2015) and their gradients, derived by hand. Eq. 1-4 are the paper's numbers.
+"""The losses of Hinton, Vinyals and Dean (2015) and their gradients, derived by hand.
 
-z are the student's logits (..., B, N) and v the teacher's; q = softmax(z, T) and p = softmax(v, T) are their softened
-probabilities. A loss returns (value, dz): the mean over the batch of the sum over the classes, and its derivative by z
-(..., B, N), the 1/B of the mean included. The teacher is a constant: nothing flows into v. First the rows, unchecked;
-then the losses that users call.
+z are the student's logits (..., B, N), v the teacher's, y labels (..., B); q = softmax(z, T), p = softmax(v, T). A loss
+returns (value, dz): the mean over the batch of the sum over the classes, and its derivative by z (..., B, N), the
+mean's 1/B included. The teacher is a constant: nothing flows into v. First the rows, unchecked; then the losses.
 """
 
 from typing import Any
@@ -18,11 +17,12 @@ from .digits import compare, kl_rows
 def soft_rows(z: Array, v: Array, T: float) -> tuple[Array, Array]:
     """Return KL(p || q) = Σ_k p_k (log p_k - log q_k) of each row (..., B), and q - p, T times its derivative by z.
 
-    Only log q_k = z_k/T - log Σ_j exp(z_j/T) depends on z. The derivative of its last term by z_i is
-    (exp(z_i/T)/T)/Σ_j exp(z_j/T) = q_i/T, so ∂ log q_k/∂z_i = (δ_ki - q_i)/T, with δ_ki = 1 if k = i, else 0. Hence
+    It is the cross-entropy -Σ_k p_k log q_k and a constant: only log q_k = z_k/T - log Σ_j exp(z_j/T) depends on z. The
+    derivative of its last term by z_i is (exp(z_i/T)/T)/Σ_j exp(z_j/T) = q_i/T, so ∂ log q_k/∂z_i = (δ_ki - q_i)/T,
+    where δ_ki is 1 if k = i, else 0. Hence
     ∂KL/∂z_i = -Σ_k p_k (δ_ki - q_i)/T = (q_i Σ_k p_k - p_i)/T = (q_i - p_i)/T, because the p_k sum to 1: Eq. 2.
     """
-    p, difference, log_ratio = compare(z, v, T)  # p, q - p and log(q/p): digits.py keeps digits that q - p loses
+    p, difference, log_ratio = compare(z, v, T)  # p, q - p, log(q/p): digits.py subtracts without cancellation
     return kl_rows(p, difference, log_ratio), difference
 
 
@@ -69,7 +69,7 @@ def kl_divergence(z: Array, v: Array, T: float) -> tuple[Array, Array]:
 
 
 def soft_cross_entropy(z: Array, v: Array, T: float) -> tuple[Array, Array]:
-    """Return C = -mean_B Σ_i p_i log q_i, and dC/dz: KL plus the teacher's entropy, which no z changes."""
+    """Return C = -mean_B Σ_i p_i log q_i, which is KL plus the teacher's entropy, and the same dC/dz."""
     z, v, T = check_pair(z, v, T)
     _, difference = soft_rows(z, v, T)
     rows = -(softmax_rows(v, T) * log_softmax_rows(z, T)).sum(axis=-1)  # (..., B)
@@ -77,10 +77,10 @@ def soft_cross_entropy(z: Array, v: Array, T: float) -> tuple[Array, Array]:
 
 
 def distillation(z: Array, v: Array, y: Array, T: float, alpha: float) -> tuple[Array, Array]:
-    """Return C = α T² KL(p || q) + (1 - α) cross_entropy(z, y), the balanced objective, and dC/dz; α in [0, 1].
+    """Return C = α T² kl_divergence(z, v, T) + (1 - α) cross_entropy(z, y), the balanced objective, and dC/dz.
 
-    α weighs the soft term. As T grows q - p shrinks as 1/T, and so the soft gradient as 1/T² (Eq. 4): the factor T²
-    keeps its balance with the hard one.
+    α in [0, 1] weighs the soft term. As T grows q - p shrinks as 1/T, and so the soft gradient as 1/T² (Eq. 4): the
+    factor T² keeps its balance with the hard one.
     """
     z, v, T = check_pair(z, v, T)
     y = check_labels("y", y, z.shape[-1], z.shape[:-1])
@@ -99,10 +99,10 @@ def high_temperature_gradient(z: Array, v: Array, T: float) -> Array:
 def logit_matching_gradient(z: Array, v: Array, T: float) -> Array:
     """Return Eq. 4, the leading term: ((z_i - z̄) - (v_i - v̄))/(N T² B), with z̄ the row's mean, 0 in the paper.
 
-    So distillation becomes logit matching as T grows. How fast: with x = 1/T, q_i' = q_i (z_i - <z>) and
-    q_i'' = q_i ((z_i - <z>)² - Var z), where <z> and Var z are z's mean and variance under q. Both squares lie in
-    [0, W_z²], W_z = max z - min z, and q_i <= exp(x W_z)/N, so |q_i''| <= exp(x W_z) W_z²/N. By Taylor's remainder from
-    x = 0, where q_i = 1/N and q_i' = (z_i - z̄)/N, and likewise for p, at every T
+    So distillation fits z to v, up to a shift, as T grows. How fast: with s = 1/T and ' = d/ds, q_i' = q_i (z_i - <z>)
+    and q_i'' = q_i ((z_i - <z>)² - Var z), where <z> and Var z are z's mean and variance under q. Both terms lie in
+    [0, W_z²], W_z = max z - min z, and q_i <= exp(s W_z)/N, so |q_i''| <= exp(s W_z) W_z²/N. By Taylor's remainder from
+    s = 0, where q_i = 1/N and q_i' = (z_i - z̄)/N, and likewise for p, at every T
 
         |N T² (q_i - p_i)/T - ((z_i - z̄) - (v_i - v̄))|  <=  (W_z² exp(W_z/T) + W_v² exp(W_v/T)) / (2 T)
     """
