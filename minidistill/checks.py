@@ -213,9 +213,8 @@ def check_function(name: str, value: Any, arguments: tuple[str, ...], remedy: st
     """Raise ArgumentError for what cannot be called with so many arguments, as far as its signature tells."""
     called = f"{name} must be called with ({', '.join(arguments)}), {remedy}"
     if not callable(value) or isinstance(value, type):
-        raise ArgumentError(
-            f"{called}, got {f'the class {value.__name__}' if isinstance(value, type) else shown(value)}"
-        )
+        found = f"the class {value.__name__}" if isinstance(value, type) else shown(value)
+        raise ArgumentError(f"{called}, got {found}")
     try:
         signature = inspect.signature(value)
     except (TypeError, ValueError):  # a function without a signature, of which nothing is known

@@ -280,7 +280,7 @@ WRONG = {
     "values of rows": ({"objective": lambda z, v, y: (z.sum(axis=-1), z)}, r"objective must return a value \(\)"),
     "validation by a pair": ({"validation": (1, 2)}, r"validation must be a Dataset, got tuple \(1, 2\)"),
     "a number after the epoch": ({"after_epoch": 3}, r"after_epoch must be called with \(epoch\), as in .*, got 3"),
-    "nothing for the epoch": ({"after_epoch": lambda: 0}, r"after_epoch must be called with \(epoch\), .*function of \(\)"),
+    "nothing for the epoch": ({"after_epoch": lambda: 0}, r"after_epoch must be called with \(epoch\), .* of \(\)"),
     "half an epoch": ({"epochs": 1.5}, r"epochs must be a whole number >= 1, got 1\.5"),
     "no batch": ({"batch_size": 0}, r"batch_size must be a whole number >= 1, got 0"),
 }  # fmt: skip
