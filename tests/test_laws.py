@@ -88,7 +88,7 @@ def only_at(*, z=None, v=None):
         ("a_step_against_the_gradient_lowers_the_loss", lambda z, v, T: (0.0, 0 * z),
          "the gradient is 0 although student and teacher differ"),
         ("a_step_against_the_gradient_lowers_the_loss", lambda z, v, T: (z.sum(), -2 + 0 * z),
-         "after a small step against the gradient: 3 became 3.0008"),
+         "after a small step against the gradient: 3 became 3.00000008"),
         ("a_step_against_the_gradient_lowers_the_loss", lambda z, v, T: (5.0, 1 + 0 * z),
          "after a small step against the gradient: 5 became 5"),
     ],

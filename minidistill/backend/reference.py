@@ -43,7 +43,8 @@ class Backend:
             specified = getattr(Backend, name, None)
             if name.startswith("__") or not inspect.isfunction(method) or not inspect.isfunction(specified):
                 continue
-            if (wanted := list(inspect.signature(specified).parameters)) != list(inspect.signature(method).parameters):
+            wanted, taken = ([*f.__code__.co_varnames[: f.__code__.co_argcount]] for f in (specified, method))
+            if wanted != taken:
                 raise ArgumentError(f"{cls.__name__}.{name} must take ({', '.join(wanted)}), as Backend.{name} does")
 
     def __init__(self) -> None:

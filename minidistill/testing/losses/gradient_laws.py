@@ -61,7 +61,7 @@ def a_step_against_the_gradient_lowers_the_loss(judge: Judge, case: Case) -> Non
         raise Broken("the gradient is 0 although student and teacher differ")
     if judge.tolerance >= 1e-5:
         return
-    for size in (1e-2, 1e-4):  # the first is too long where the loss bends sharply
+    for size in (1e-2, 1e-4, 1e-6, 1e-8):  # the first are too long where the gradient is small and the loss bends
         step = size * case.T / np.abs(found.gradient).max()
         after = judge.soft(case.z - step * found.gradient, case.v, case.T, case.y).value
         if after < found.value:
