@@ -122,10 +122,9 @@ def finish(
     report: Callable[[dict[str, Any]], str],
     draw: Callable[..., None],
 ) -> None:
-    """Print the report of the results and their record, and write the JSON and the figure that were asked for."""
+    """Write the JSON and the figure that were asked for, and print the report of the results and their record."""
     results = record(arguments, seconds) | results
-    print(report(results))
-    if arguments.json:
+    if arguments.json:  # first: whoever reads standard output may close it
         write_json(arguments.json, results)
         print(f"results written to {arguments.json}", file=sys.stderr)
     if arguments.figure:
@@ -133,6 +132,7 @@ def finish(
         draw(results, figure, axes)
         with shell.whole_file(arguments.figure) as path:
             figure.savefig(path, dpi=150, format=arguments.figure.suffix.lower().removeprefix("."))
+    print(report(results))
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

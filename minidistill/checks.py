@@ -110,10 +110,12 @@ def check_same_shape(name_a: str, a: Array, name_b: str, b: Array) -> None:
 
 
 def check_batch(name: str, value: Any) -> Array:
-    """Return logits with a batch axis, (..., B, N)."""
+    """Return logits with a batch axis, (..., B, N), in float32 at least."""
     z = check_logits(name, value)
     if z.ndim < 2:
         raise ArgumentError(f"{name} must have shape (..., batch, classes), got {z.shape}")
+    z = z.astype(np.float32) if z.dtype == np.float16 else z  # whose range a loss leaves too easily
+    check_temperature(1.0, z.dtype, (z,))
     return z
 
 
@@ -121,7 +123,11 @@ def check_pair(z: Any, v: Any, T: Any) -> tuple[Array, Array, Any]:
     """Return student logits z and teacher logits v of one shape (..., B, N), and a temperature."""
     z, v = check_batch("z", z), check_batch("v", v)
     check_same_shape("z", z, "v", v)
-    return z, v, check_temperature(T, z if z.dtype.itemsize < v.dtype.itemsize else v)
+    coarser = min(z.dtype, v.dtype, key=lambda dtype: dtype.itemsize)
+    T = check_temperature(T, coarser, (z, v))
+    if np.ndim(T) and T.shape[:-2] != z.shape[:-2]:
+        raise ArgumentError(f"T must have shape {(*z.shape[:-2], 1, 1)}, one for each replica of z, got {T.shape}")
+    return z, v, T
 
 
 def check_labels(name: str, value: Any, classes: int | None, shape: tuple[int, ...] | None = None) -> Array:
@@ -146,24 +152,31 @@ def check_labels(name: str, value: Any, classes: int | None, shape: tuple[int, .
     return y
 
 
-def check_temperature(T: Any, z: Array) -> Any:
-    """Return a number > 0, or an array of them (..., 1, 1), one for each replica; T² must be a number of z's dtype."""
-    range_of = np.finfo(z.dtype)
-    low, high = float(np.sqrt(range_of.tiny)), float(np.sqrt(range_of.max))
+def check_temperature(T: Any, dtype: Any, logits: tuple[Array, ...] = ()) -> Any:
+    """Return a number > 0, or an array of them (..., 1, 1), one for each replica.
+
+    T² must be a number of the dtype, and so must the logits' differences over T.
+    """
+    of_dtype = np.finfo(dtype)
+    low, high = float(np.sqrt(of_dtype.tiny)), float(np.sqrt(of_dtype.max))
     if _made_by(T) in ARRAY_MODULES and hasattr(T, "reshape") and T.ndim:
-        if T.dtype.kind not in "fiu" or T.shape[-2:] != (1, 1):
+        if T.dtype.kind not in "fiu" or T.shape[-2:] != (1, 1) or not T.size:
             raise ArgumentError(
                 f"T must be a number, or an array (..., 1, 1) of one for each replica, got {T.dtype} {T.shape}"
             )
-        for one in T.ravel().tolist():
-            _check_range(one, low, high, z)
-        return T
-    return _check_range(check_number("T", T, above=0.0), low, high, z)
-
-
-def _check_range(T: float, low: float, high: float, z: Array) -> float:
-    if not low <= T <= high:
-        raise ArgumentError(f"T must be > 0, and in {low:.3g}..{high:.3g} for logits in {z.dtype}, got {T}")
+        each = T.ravel().tolist()
+    else:
+        T = check_number("T", T, above=0.0)
+        each = [T]
+    for one in each:
+        if not low <= one <= high:
+            raise ArgumentError(f"T must be > 0, and in {low:.3g}..{high:.3g} for logits in {dtype}, got {one}")
+    for z in logits:
+        spread = float(z.real.max()) - float(z.real.min())
+        if spread / min(1.0, *each) > float(of_dtype.max) / 4:
+            raise ArgumentError(
+                f"logits must differ by less, over T, than {dtype} holds, got {spread:.3g}: mask by -1e4"
+            )
     return T
 
 

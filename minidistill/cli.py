@@ -75,10 +75,10 @@ def check_loss(options: argparse.Namespace) -> int:
     with hypothesis_keeps_nothing():
         report = check_distillation_loss(function, options.framework, expect, options.examples, options.seed)
     unjudged = report.unusable is not None
-    print(report, file=sys.stderr if unjudged else None)
-    if options.json:
+    if options.json:  # first: whoever reads standard output may close it
         with whole_file(options.json) as file:
             file.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
+    print(report, file=sys.stderr if unjudged else None)
     return 2 if unjudged else 0 if report.passed else 1
 
 

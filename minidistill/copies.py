@@ -10,6 +10,11 @@ from typing import Any
 
 from .checks import ArgumentError, as_array, check_count
 
+_MADE_ANEW = {  # of a network's attributes, by _build
+    "layers", "xp", "replica_shape", "replicas", "n_in", "n_out", "size", "awaits_backward", "_placed", "_buffers",
+    "_batch_size", "_activations", "_input_gradients", "_threads",
+}  # fmt: skip
+
 
 class KeepsArrays:
     """Write what is assigned to the attributes named in `_placed` into the arrays that they are."""
@@ -34,23 +39,26 @@ class Copyable(KeepsArrays):
     """Copy a network: whole for pickle and deepcopy, a replica, or for a thread, with the same parameters."""
 
     def replica(self, r: int) -> Any:
-        """Copy replica r as a network of its own; the network itself if it has no replicas."""
+        """Copy replica r as a network of its own, or a network without replicas as it is."""
         made: Any = self
         r = check_count("r", r, at_least=0, at_most=made.replicas - 1)
         seed = made.seeds[r] if made.replica_shape else made.seeds
-        alone: Any = type(self)([layer.unbound() for layer in made.layers], seed, made.dtype, made.backend)  # type: ignore[call-arg]  # the network's
+        alone: Any = object.__new__(type(self))
+        alone._build([layer.unbound() for layer in made.layers], seed, made.dtype, made.backend)
+        alone.steps, alone.epochs = made.steps, made.epochs
         for (of_all, name, _), (of_one, _, _) in zip(made.named_parameters(), alone.named_parameters(), strict=True):
             getattr(of_one, name)[...] = getattr(of_all, name)[r] if made.replica_shape else getattr(of_all, name)
         return alone
 
     def __getstate__(self) -> dict[str, Any]:
         made = vars(self)
-        kept = {name: made[name] for name in ("seeds", "dtype", "backend", "steps", "optimizer")}
+        kept = {name: value for name, value in made.items() if name not in _MADE_ANEW}
         arrays = {name: self.backend.to_host(made[name]).copy() for name in ("parameters", "gradients")}
         return {"layers": [layer.unbound() for layer in made["layers"]], **kept, **arrays}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(*(state.pop(name) for name in ("layers", "seeds", "dtype", "backend")))  # type: ignore[misc]  # the network's
+        made: Any = self
+        made._build(*(state.pop(name) for name in ("layers", "seeds", "dtype", "backend")))
         for name, value in state.items():
             setattr(self, name, value)
 
@@ -67,4 +75,6 @@ class Copyable(KeepsArrays):
                 twin.layers.append(copy)
             twin._buffers = lru_cache(maxsize=4)(twin._make_buffers)
             threads.network = twin
+        for theirs, ours in zip(threads.network.layers, vars(self)["layers"], strict=True):
+            vars(theirs).update(ours.__getstate__())  # what a layer of one's own has learned outside of its parameters
         return threads.network

@@ -22,7 +22,7 @@ def arithmetic_mean(logits: Array, T: float) -> Array:
     """
     v = _check_members(logits)
     v = v.astype(np.float32) if v.dtype == np.float16 else v  # whose range a low temperature leaves
-    xp, T = xp_of(v), check_temperature(T, v)
+    xp, T = xp_of(v), check_temperature(T, v.dtype, (v,))
     log_p = log_softmax_rows(v, T)  # (M, ..., N)
     largest = log_p.real.max(axis=0)
     return T * (largest + xp.log(xp.exp(log_p - largest).mean(axis=0)))  # (..., N)

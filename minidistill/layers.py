@@ -71,7 +71,7 @@ class Layer(KeepsArrays):
 
         `seed` (random.seed_key) and `index` key the dropout.
         """
-        self._declared = dict(vars(self))
+        self._declared = tuple(vars(self))
         vars(self).update(arrays, _placed=frozenset(arrays))
         self.backend, self.xp, self.dtype, self.index, self.seed = backend, backend.xp, dtype, index, seed
         self.scratch_for = lru_cache(maxsize=4)(
@@ -85,7 +85,8 @@ class Layer(KeepsArrays):
         return fresh
 
     def __getstate__(self) -> dict[str, Any]:
-        return dict(vars(self).get("_declared", vars(self)))  # so that pickle and deepcopy give it unbound
+        # What __init__ gave it, as it is now: copies have no network.
+        return {name: vars(self)[name] for name in vars(self).get("_declared", vars(self))}
 
 
 class Dense(Layer):

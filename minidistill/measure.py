@@ -34,12 +34,18 @@ def errors(network: Network, data: Dataset) -> int | list[int]:
     return counts
 
 
-def check_trainable(network: Network, data: Dataset, validation: Dataset | None) -> None:
+def check_trainable(network: Network, data: Dataset, validation: Dataset | None, optimizer: Any) -> None:
     """Raise ArgumentError for what is no network or no data, or does not fit, before any work is done."""
     check_kind("network", network, Network)
     check_kind("data", data, Dataset)
-    if not bool(network.xp.isfinite(network.parameters).all()):
-        raise ArgumentError("network must have finite parameters, got NaN or infinity: its last training diverged")
+    remembered = [*optimizer.state.values(), *([network.gradients] if network.optimizer is optimizer else [])]
+    for name, arrays, remedy in (("network", [network.parameters], "set sound ones, or make a new network"),
+                                 ("optimizer", remembered, "make a new optimiser")):  # fmt: skip
+        if not all(bool(network.xp.isfinite(array).all()) for array in arrays):
+            what = "parameters" if name == "network" else "momentum"
+            raise ArgumentError(
+                f"{name} must have finite {what}, got NaN or infinity, as a divergence leaves: {remedy}"
+            )
     if validation is None:
         return
     check_kind("validation", validation, Dataset)
@@ -51,17 +57,28 @@ def check_trainable(network: Network, data: Dataset, validation: Dataset | None)
 
 
 def check_alive(network: Network, data: Dataset) -> None:
-    """Raise Diverged if the network gives the same logits for whatever input, as it does when its units have died."""
-    x = data.inputs[:BLOCK]
-    if bool((x == x[:1]).all()):
+    """Raise Diverged if the network gives the same logits for nearly every input, as when its units have died."""
+    on_host, x = network.backend.to_host, data.inputs[:: -(-len(data) // BLOCK)]
+    z = on_host(network.predict(x))  # (..., M, N)
+    if len(x) < 2 or _share_alike(on_host(x).reshape(len(x), -1)) > 0.5:
         return
-    z = network.predict(x)  # (..., M, N)
-    spread, size = (z.max(axis=-2) - z.min(axis=-2)).max(axis=-1), abs(z).max(axis=(-2, -1))  # (...)
-    if bool((spread <= 1e-6 * size).any()):
+    alike = np.ravel(_share_alike(z))  # (replicas,)
+    if (alike > 0.9).any():
+        replica = f", replica {int(alike.argmax())}," if network.replica_shape else ""
         raise Diverged(
-            "training ended with a network that gives the same logits for every input: its units have died; "
-            "try a lower learning rate, or a longer warm-up"
+            f"training ended with a network{replica} that gives the same logits for {alike.max():.0%} of its inputs: "
+            "its units have died; try a lower learning rate, or a longer warm-up"
         )
+
+
+def _share_alike(rows: np.ndarray) -> np.ndarray:
+    """Return the share (...) of rows (..., M, N) that are their median row, to rounding."""
+    median = np.median(rows, axis=-2, keepdims=True)
+    rounding = (
+        4 * np.finfo(rows.dtype).eps * np.abs(rows).max(axis=(-2, -1), keepdims=True) if rows.dtype.kind == "f" else 0
+    )
+    share: np.ndarray = (np.abs(rows - median) <= rounding).all(axis=-1).mean(axis=-1)
+    return share
 
 
 @dataclass(frozen=True)

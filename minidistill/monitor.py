@@ -40,7 +40,7 @@ class History:
 class Monitor:
     """Watch a training as a context around it: step(rate) after every step, epoch(...) after every epoch.
 
-    total_epochs, begun: the schedule's whole length, and the optimiser's steps before this training, which count where
+    total_epochs, begun: the schedule's whole length, and the optimiser's epochs before this training, which count where
     that is given. shown: False for silence. In a terminal where tqdm is installed progress is a bar, elsewhere, as in a
     log file or in Jupyter, a line an epoch. chance: the loss of a network that guesses.
     """
@@ -51,9 +51,8 @@ class Monitor:
         self.title, self.epochs, self.batches = title, check_count("epochs", epochs), batches
         self.steps_per_epoch = len(batches)
         self.begun = 0 if total_epochs is None else begun
-        total = self.epochs if total_epochs is None else check_count("total_epochs", total_epochs)
-        self.total = total * self.steps_per_epoch
-        if self.begun + self.epochs * self.steps_per_epoch > self.total:
+        self.total = self.epochs if total_epochs is None else check_count("total_epochs", total_epochs)
+        if self.begun + self.epochs > self.total:
             raise ArgumentError(
                 f"total_epochs must be at least the {epochs} epochs asked for and those before them, got {total_epochs}"
             )
@@ -88,7 +87,7 @@ class Monitor:
 
     def done(self) -> float:
         """Return the fraction of the schedule that is done, in [0, 1)."""
-        return (self.begun + len(self.rates)) / self.total
+        return (self.begun + len(self.rates) / self.steps_per_epoch) / self.total
 
     def step(self, rate: float) -> None:
         """Note the learning rate of a step that is done."""
@@ -102,16 +101,18 @@ class Monitor:
         Raises Diverged if a loss is not finite or hopeless.
         """
         history, done = self.history, len(self.history.loss) + 1
-        starts = range(0, len(losses), self.window)
-        means = np.array([losses[start : start + self.window].mean(axis=0) for start in starts])  # (windows, replicas)
+        size, rows = self.batches.batch_size, len(self.batches.data)
+        windows = np.array_split(losses, max(1, rows // size // self.window))  # none shorter than a window
+        weights = np.array_split(np.minimum(size, rows - size * np.arange(len(losses))), len(windows))
+        means = np.array([np.average(one, axis=0, weights=w) for one, w in zip(windows, weights, strict=True)])
         if self.hopeless is None:
             self.hopeless = HOPELESS * np.maximum(self.chance, np.nan_to_num(means[0], posinf=0))
         fine = (means <= self.hopeless) & np.isfinite(means)  # False for NaN
         if not fine.all():
             i, r = np.argwhere(~fine)[0]
             replica = f", replica {r}" if len(self.hopeless) > 1 else ""
-            of_window = losses[starts[i] : starts[i] + self.window, r]
-            at = int(np.argmax(~(of_window <= self.hopeless[r]))) + starts[i]  # its first bad step, or its first
+            before = sum(map(len, windows[:i]))
+            at = before + int(np.argmax(~(windows[i][:, r] <= self.hopeless[r])))  # its first bad step, or its first
             self._diverged((done - 1) * self.steps_per_epoch + at, replica, f"the loss was {losses[at, r]:.3g}, and "
                            f"its mean must stay below {self.hopeless[r]:.3g}")  # fmt: skip
         errors = [] if validate is None else np.ravel(validate()).tolist()

@@ -53,9 +53,11 @@ class Network(Copyable):
         self._bind()
         self._buffers = lru_cache(maxsize=4)(self._make_buffers)
         self._batch_size = 0
-        self.steps = 0  # of training so far; they number the shuffles, jitter and masks
+        self.steps = self.epochs = 0  # of training so far; they number the masks, the shuffles and the jitter
         self.optimizer: Any = None  # the one that stepped last; the gradients may hold its momentum
-        self.awaits_backward = False  # so that the training loop notices an optimiser that forgets it
+        self.awaits_backward = False  # the training loop asks
+
+    _build = __init__  # for copies of derived classes too
 
     @classmethod
     def mlp(cls, sizes: Sequence[int], *, input_dropout: float = 0.0, dropout: float = 0.0, **kwargs: Any) -> "Network":
@@ -89,6 +91,7 @@ class Network(Copyable):
         The vector `gradients` becomes momentum times what it was, plus the new ones.
         """
         self.awaits_backward = False
+        self.steps += 1
         dy: Array | None = dz
         for layer, dx in zip(reversed(self.layers), reversed(self._input_gradients), strict=True):
             if dy is not None:
@@ -157,12 +160,12 @@ class Network(Copyable):
 
     def _use_buffers(self, batch_size: int) -> None:
         """Point the network and its layers to the buffers for batches of this size."""
-        self._batch_size = batch_size
         self._activations, self._input_gradients = self._buffers(batch_size)
         width = self.n_in
         for layer in self.layers:
             layer.scratch = layer.scratch_for((*self.replica_shape, batch_size, width))
             width = layer.n_out or width
+        self._batch_size = batch_size
 
     def _make_buffers(self, batch_size: int) -> tuple[list[Array], list[Array | None]]:
         """Make each layer's y, and each layer's dx where somebody reads it.

@@ -10,7 +10,16 @@ from typing import Any
 import numpy as np
 
 from .batches import Batch
-from .checks import ArgumentError, Array, Diverged, as_array, check_classes, check_function, check_number
+from .checks import (
+    ArgumentError,
+    Array,
+    Diverged,
+    as_array,
+    check_classes,
+    check_function,
+    check_number,
+    check_temperature,
+)
 from .datasets import Dataset, TransferSet
 from .network import Network
 
@@ -48,7 +57,7 @@ class Objective:
             raise ArgumentError(f"alpha must be 0 without a teacher's logits, got {self.alpha}: train on a TransferSet")
         if self.alpha < 1 and data.labels is None:
             raise ArgumentError(f"alpha must be 1 for a transfer set without labels, got {self.alpha}")
-        T, alpha, backend = self._temperature(network), self.alpha, network.backend
+        T, alpha, backend = self._temperature(network) if self.alpha else 1.0, self.alpha, network.backend
 
         def balanced(z: Array, batch: Batch, loss: Array, dz: Array) -> None:
             backend.objective(z, batch.v, batch.y, T, alpha, loss, dz)
@@ -58,13 +67,13 @@ class Objective:
     def _temperature(self, network: Network) -> Any:
         """Return T as a Python float, or as an array (R, 1, 1)."""
         if np.ndim(self.temperature) == 0:
-            return float(self.temperature)  # type: ignore[arg-type]  # ndim 0 is a number
+            return float(check_temperature(self.temperature, network.dtype))
         T = np.asarray(self.temperature, dtype=network.dtype)
         if T.shape != network.replica_shape:
             raise ArgumentError(
                 f"temperature must be one number or one for each replica, {network.replica_shape}, got shape {T.shape}"
             )
-        return network.backend.asarray(T[:, None, None])
+        return network.backend.asarray(check_temperature(T[:, None, None], network.dtype))
 
 
 def on_batches(objective: Objective | LossFunction, network: Network, data: Dataset) -> tuple[OnBatch, Any]:
@@ -96,4 +105,4 @@ def on_batches(objective: Objective | LossFunction, network: Network, data: Data
         loss[...] = value
         xp.copyto(dz, gradient)
 
-    return own, np.log(network.n_out)
+    return own, np.inf  # nothing is known of its size: only what is not finite is a divergence

@@ -7,7 +7,7 @@ momentum, λ the weight decay.
 from . import describe
 from .checks import ArgumentError, Array, check_number
 from .network import Network
-from .schedules import Schedule, check_schedule, constant_rate
+from .schedules import Schedule, check_schedule
 
 
 class Optimizer:
@@ -24,10 +24,10 @@ class Optimizer:
     __repr__ = describe.call
 
     def __init__(self, learning_rate: float | Schedule, *, max_norm: float | None = None) -> None:
-        self.learning_rate = check_schedule(learning_rate) if callable(learning_rate) else constant_rate(learning_rate)
+        self.learning_rate = check_schedule(learning_rate)
         self.max_norm = None if max_norm is None else check_number("max_norm", max_norm, above=0)
         self.network: Network | None = None
-        self.steps = 0
+        self.steps = self.epochs = 0
         self.state: dict[str, Array] = {}
 
     def __init_subclass__(cls) -> None:
@@ -57,7 +57,6 @@ class Optimizer:
             network.optimizer = self
             network.gradients.fill(0)  # what an earlier training left there is not this one's momentum
         self.steps += 1
-        network.steps += 1
         self._descend(network, dz, learning_rate)
         if self.max_norm is not None:
             # The point of the ball |w| <= c nearest to a w outside of it is w c/|w|: a step, then back into the ball
@@ -80,12 +79,12 @@ class SGD(Optimizer):
     """
 
     def __init__(
-        self, learning_rate: float | Schedule, momentum: float = 0.9, nesterov: bool = False, *,
+        self, learning_rate: float | Schedule, momentum: float = 0.9, *, nesterov: bool = False,
         weight_decay: float = 0.0, max_norm: float | None = None,
     ) -> None:  # fmt: skip
         super().__init__(learning_rate, max_norm=max_norm)
         self.momentum = check_number("momentum", momentum, at_least=0, at_most=0.9999)
-        self.nesterov = nesterov
+        self.nesterov = bool(nesterov)
         self.weight_decay = check_number("weight_decay", weight_decay, at_least=0)
         self.remembers = ("velocity",) if nesterov else ()
 

@@ -12,16 +12,25 @@ Schedule = Callable[[float], float]
 
 
 def check_schedule(schedule: Any) -> Schedule:
-    """Return a function of the fraction done to a learning rate, after asking it for the first one."""
+    """Return a schedule, that of a constant for a number, after asking it for its first rate."""
+    if not callable(schedule):
+        return constant_rate(schedule)
+    rate_at(schedule, 0.0)
+    return schedule  # type: ignore[no-any-return]  # it was asked
+
+
+def rate_at(learning_rate: Any, done: float) -> float:
+    """Return the rate >= 0 of a schedule, or of a number that was assigned in its place, at this fraction done."""
+    if not callable(learning_rate):
+        return check_number("learning rate", learning_rate, at_least=0)
     try:
-        rate = schedule(0.0)
+        rate = learning_rate(done)
     except Exception as error:  # whatever a function of somebody else's raises
         raise ArgumentError(
             f"learning_rate must be a number or a function of the fraction done, such as linear_decay(0.1), "
-            f"got one that raises {type(error).__name__}: {error}"
+            f"got one that raises {type(error).__name__} at {done:g}: {error}"
         ) from error
-    check_number("learning_rate(0.0)", rate, at_least=0)
-    return schedule  # type: ignore[no-any-return]  # it was asked
+    return check_number(f"learning_rate({done:g})", rate, at_least=0)
 
 
 @dataclass(frozen=True, repr=False)

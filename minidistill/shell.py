@@ -19,16 +19,21 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if 
 def run(command: Callable[[], int | None]) -> int:
     """Call the command and return the exit code of the process: the command's own, or 0 for None.
 
-    An error that a user can mend is one line on standard error and 2; SIGINT, SIGTERM and SIGHUP are one line and 128
-    plus their number, after what the command was doing has been tidied up. A character that a stream cannot encode is
-    printed as "?".
+    An error that a user can mend is one line on standard error and 2; an output that nobody reads any more is 141;
+    SIGINT, SIGTERM and SIGHUP are one line and 128 plus their number, after what the command was doing has been tidied
+    up. A character that a stream cannot encode is printed as "?".
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
         with _signals_as_interruptions():
-            return command() or 0
+            code = command() or 0
+            sys.stdout.flush()
+            return code
+    except BrokenPipeError:  # whoever read the output has closed it, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would say so once more at its end
+        return 128 + 13  # SIGPIPE
     except (MinidistillError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

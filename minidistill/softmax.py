@@ -10,13 +10,13 @@ from .checks import Array, check_logits, check_temperature, xp_of
 def softmax(z: Array, T: float = 1.0) -> Array:
     """Return q_i = exp(z_i/T) / Σ_j exp(z_j/T), Eq. 1, over the last axis of logits z (..., N), T > 0."""
     z = check_logits("z", z)
-    return softmax_rows(z, check_temperature(T, z))
+    return softmax_rows(z, check_temperature(T, z.dtype, (z,)))
 
 
 def log_softmax(z: Array, T: float = 1.0) -> Array:
     """Return log q (..., N) of logits z (..., N) at temperature T > 0: finite even where q is rounded to 0."""
     z = check_logits("z", z)
-    return log_softmax_rows(z, check_temperature(T, z))
+    return log_softmax_rows(z, check_temperature(T, z.dtype, (z,)))
 
 
 def softmax_rows(z: Array, T: float) -> Array:

@@ -5,13 +5,14 @@ from collections.abc import Callable
 import numpy as np
 
 from .batches import Batches
-from .checks import ArgumentError, check_function, check_kind, check_number
+from .checks import ArgumentError, check_function, check_kind
 from .datasets import Dataset
 from .measure import check_alive, check_trainable, errors
 from .monitor import History, Monitor
 from .network import Network
 from .objective import LossFunction, Objective, on_batches
 from .optim import Optimizer
+from .schedules import rate_at
 
 
 def fit(
@@ -39,21 +40,21 @@ def fit(
     silence. after_epoch(epoch), from 0 in every call, is called when an epoch is done. Raises ArgumentError if the
     parts do not fit, Diverged if the loss explodes or the units die.
     """
-    check_trainable(network, data, validation)
     check_kind("optimizer", optimizer, Optimizer, ", such as SGD(0.1)", has="steps")
+    check_trainable(network, data, validation, optimizer)
     if after_epoch is not None:
         check_function("after_epoch", after_epoch, ("epoch",), "as in lambda epoch: print(epoch)")
     loss_and_gradient, chance = on_batches(objective, network, data)
     soft = not isinstance(objective, Objective) or objective.alpha != 0
     batches = Batches(network, data, batch_size, jitter, soft)
-    monitor = Monitor(title, epochs, total_epochs, optimizer.steps, batches, chance, progress)
+    monitor = Monitor(title, epochs, total_epochs, optimizer.epochs, batches, chance, progress)
     xp, backend, steps_per_epoch = network.xp, network.backend, len(batches)
-    first_epoch = -(-network.steps // steps_per_epoch)  # the numbers of epochs and steps determine the random ones
     losses = xp.empty((steps_per_epoch, *network.replica_shape), dtype=network.dtype)
-    with monitor, np.errstate(all="ignore"):  # an overflow shows in the losses, which the monitor looks at
+    with monitor, np.errstate(all="ignore"):  # overflow shows in the losses
         for epoch in range(epochs):
-            for i, batch in enumerate(batches.epoch(first_epoch + epoch)):
-                rate = check_number("learning rate", optimizer.learning_rate(monitor.done()), at_least=0)
+            network.epochs, optimizer.epochs = network.epochs + 1, optimizer.epochs + 1
+            for i, batch in enumerate(batches.epoch(network.epochs - 1)):
+                rate = rate_at(optimizer.learning_rate, monitor.done())
                 z = network.forward(batch.x, network.steps)  # (..., B, N)
                 dz = xp.empty_like(z)
                 # Write the loss and dz = dC/dz: objective_rows of losses/distillation.py, which the backend may fuse.

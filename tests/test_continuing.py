@@ -124,7 +124,7 @@ def test_inputs_of_pixels_as_floats_are_named_where_they_make_it_diverge(backend
 def test_a_network_whose_units_have_died_is_not_returned_as_if_it_was_trained(backend):
     student, data = network(backend), images(backend)
     student.layers[1].b = np.full((1, 8), -100.0)  # no unit is above 0, for whatever input
-    with pytest.raises(md.Diverged, match="the same logits for every input: its units have died"):
+    with pytest.raises(md.Diverged, match="the same logits for 100% of its inputs: its units have died"):
         fit(student, data, md.SGD(1e-6), 1)
 
 
@@ -253,3 +253,152 @@ def test_networks_that_train_in_two_threads_on_one_backend_train_as_they_would_a
         together = list(pool.map(train, (1, 2)))
     for found, truth in zip(together, alone, strict=True):
         np.testing.assert_array_equal(found, truth)
+
+
+# --- what a network has beside its parameters ------------------------------------------------------------------------
+
+
+class Mean(md.Layer):
+    """y = x - a running mean of what training has shown: a layer that learns outside of its parameters."""
+
+    def __init__(self):
+        self.mean = 0.0
+
+    def forward(self, x, out, step):
+        if step is not None:
+            self.mean += 0.1 * (float(x.mean()) - self.mean)
+        out[...] = x - self.mean
+        return out
+
+    def backward(self, dy, out, momentum=0.0):
+        if out is not None:
+            out[...] = dy
+        return out
+
+
+def test_prediction_and_copies_see_what_a_layer_has_learned_outside_of_its_parameters():
+    student, data = md.Network([Mean(), md.Dense(16, 3)], backend="numpy"), images("numpy")
+    student.predict(data.inputs)  # which makes its own buffers before the training
+    md.fit(student, data, md.Objective(alpha=0), md.SGD(0.01), epochs=2, progress=False)
+    x = data.inputs.reshape(len(data), -1) / np.float32(255)
+    truth = student.forward(x).copy()
+    assert student.layers[0].mean != 0
+    for network_ in (student, copy.deepcopy(student), pickle.loads(pickle.dumps(student)), student.replica(0)):
+        np.testing.assert_allclose(network_.predict(x), truth, rtol=0, atol=1e-6)
+
+
+class Named(md.Network):
+    def __init__(self, name):
+        super().__init__([md.Dense(16, 3)], 5, backend="numpy")
+        self.name = name
+
+
+def test_a_network_of_ones_own_class_and_its_attributes_are_copied():
+    student = Named("a student")
+    for twin in (copy.deepcopy(student), pickle.loads(pickle.dumps(student))):
+        assert (type(twin), twin.name) == (Named, "a student")
+        np.testing.assert_array_equal(twin.parameters, student.parameters)
+    np.testing.assert_array_equal(student.replica(0).parameters, student.parameters)
+
+
+# --- epochs, schedules and steps of trainings that change ------------------------------------------------------------
+
+
+def orders(student, data, optimizer, epochs, batch_size, **options):
+    """The labels in the order in which each epoch of a training shows them."""
+    seen = []
+
+    def watch(z, v, y):
+        seen.append(np.array(y))
+        return md.cross_entropy(z, y)
+
+    md.fit(student, data, watch, optimizer, epochs=epochs, batch_size=batch_size, progress=False, **options)
+    return np.concatenate(seen).reshape(epochs, -1)
+
+
+def test_no_order_of_the_rows_comes_twice_when_the_batch_size_changes_or_a_replica_goes_on_alone():
+    data, student = images("numpy"), md.Network.mlp([16, 8, 3], seeds=[4, 5], backend="numpy")
+    one, optimizer = md.Network.mlp([16, 8, 3], seeds=4, backend="numpy"), md.SGD(0.01)
+    every = [*orders(one, data, optimizer, 4, 70), *orders(one, data, optimizer, 4, 16)]
+    assert len({order.tobytes() for order in every}) == 8
+    md.fit(student, data, md.Objective(alpha=0), md.SGD(0.01), epochs=2, progress=False)
+    (third,) = orders(student.replica(0), data, md.SGD(0.01), 1, 70)
+    np.testing.assert_array_equal(third, every[2])
+
+
+def test_a_schedule_over_several_calls_counts_epochs_whatever_their_batches():
+    rates = []
+    student, data, optimizer = network("numpy"), images("numpy"), md.SGD(md.linear_decay(0.1))
+    for batch_size in (70, 16):
+        rates += fit(student, data, optimizer, 2, batch_size=batch_size, total_epochs=4).learning_rate
+    np.testing.assert_allclose(rates, [0.1, 0.075, 0.1 * (1 - 2.8 / 4), 0.1 * (1 - 3.8 / 4)])
+
+
+def test_a_learning_rate_that_is_assigned_between_two_calls_is_taken():
+    student, data, optimizer = network("numpy"), images("numpy"), md.SGD(0.1)
+    fit(student, data, optimizer, 1)
+    optimizer.learning_rate = 0.01
+    assert fit(student, data, optimizer, 1).learning_rate == [0.01]
+    optimizer.learning_rate = lambda done: [0.1][int(2 * done)]
+    with pytest.raises(md.ArgumentError, match=r"^learning_rate must be .* got one that raises IndexError at 0\.6"):
+        fit(student, data, optimizer, 1)
+
+
+def test_an_optimiser_that_overrides_step_sees_a_mask_of_its_own_in_each():
+    class Plain(md.Optimizer):
+        def step(self, network, dz, learning_rate):
+            network.backward(dz)
+            network.parameters -= learning_rate * network.gradients
+
+    student = network("numpy")
+    fit(student, images("numpy"), Plain(0.01), 1)
+    assert student.steps == 5
+
+
+# --- divergences, once more ------------------------------------------------------------------------------------------
+
+
+def test_a_training_in_which_most_inputs_give_the_same_logits_is_told():
+    rng = np.random.default_rng(0)
+    x = np.abs(rng.normal(size=(500, 16))).astype(np.float32)
+    x[:20] *= -1  # a few rows still open a unit
+    student = md.Network.mlp([16, 8, 3], backend="numpy")
+    student.layers[0].W = -np.abs(student.layers[0].W)
+    with pytest.raises(md.Diverged, match=r"the same logits for 96% of its inputs"):
+        md.fit(student, md.Dataset(x, rng.integers(0, 3, 500), "numpy"), md.Objective(alpha=0), md.SGD(1e-6), epochs=1,
+               progress=False)  # fmt: skip
+
+
+def test_the_last_rows_of_an_epoch_are_no_mean_of_their_own():
+    """One wrong label that the network does not believe, in a batch of one row behind a thousand."""
+    y = np.arange(1025) % 3
+    x = (60 * np.eye(3)[y]).astype(np.float32)
+    y[::50] = (y[::50] + 1) % 3
+    student = md.Network.mlp([3, 3], backend="numpy")
+    student.layers[0].W = np.eye(3)
+    for batch_size in (1, 128, 1024):
+        md.fit(student, md.Dataset(x, y, "numpy"), md.Objective(alpha=0), md.SGD(1e-9), epochs=5,
+               batch_size=batch_size, progress=False)  # fmt: skip
+
+
+def test_a_loss_of_ones_own_that_grows_on_purpose_is_no_divergence():
+    weight = iter(np.linspace(1, 100, 1000))
+
+    def growing(z, v, y):
+        value, dz = md.cross_entropy(z, y)
+        return next(weight) * value, dz
+
+    md.fit(network("numpy"), images("numpy"), growing, md.SGD(0.01), epochs=4, batch_size=16, progress=False)
+
+
+@every_optimizer
+def test_an_optimiser_that_remembers_a_divergence_is_named_and_not_the_rate(make):
+    student, data, optimizer = network("numpy"), images("numpy"), make(1e30)
+    saved = student.parameters.copy()
+    with pytest.raises(md.Diverged):
+        fit(student, data, optimizer, 3)
+    student.parameters, optimizer.learning_rate = saved, 0.01
+    try:
+        fit(student, data, optimizer, 1)
+    except md.ArgumentError as error:
+        assert "optimizer must have finite momentum" in str(error)  # noqa: PT017  # AdamW may have forgotten it

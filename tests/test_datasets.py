@@ -516,8 +516,8 @@ def test_probabilities_are_refused_as_logits_and_come_back_from_their_logarithm(
     assert len(meant.subset([0])) == len(transfer.subset(slice(1))) == 1  # what was meant once is not asked again
 
 
-@given(p=probabilities(), row=st.integers(0, 3), change=st.floats(0.01, 1e300), negative=st.booleans())
-def test_one_row_that_is_no_distribution_makes_logits_of_them_all(
+@given(p=probabilities(), row=st.integers(0, 3), change=st.floats(1.1, 1e300), negative=st.booleans())
+def test_one_value_outside_0_to_1_makes_logits_of_them_all(
     p: np.ndarray, row: int, change: float, negative: bool
 ) -> None:
     p = p.astype(np.float64)
@@ -691,3 +691,27 @@ def test_the_embedded_transfer_set_is_mnist_with_a_good_teachers_logits(backend)
     about = json.loads((files("minidistill") / "datasets/mnist/teacher.json").read_text("utf-8"))
     assert {"preset", "seed", "recipe", "commit", "test_errors"} == set(about)
     assert about["test_errors"] < 100
+
+
+def test_a_teacher_may_answer_with_a_buffer_that_it_uses_again() -> None:
+    teacher, data = (
+        Network.mlp([16, 3], backend="numpy"),
+        Dataset(np.random.default_rng(0).integers(0, 256, (5, 4, 4), dtype=np.uint8), np.arange(5) % 3, "numpy"),
+    )
+
+    def answer(x: np.ndarray) -> np.ndarray:
+        return teacher.forward(x.reshape(len(x), -1) / np.float32(255))
+
+    found = TransferSet.from_teacher(answer, data, jitter=1)
+    truth = TransferSet.from_teacher(teacher, data, jitter=1)
+    np.testing.assert_allclose(found.logits, truth.logits, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("digits", [2, 3])
+def test_probabilities_that_are_rounded_are_told_from_logits_and_taken_as_what_they_are(digits: int) -> None:
+    z = np.random.default_rng(0).normal(0, 3, (50, 10))
+    p = (np.exp(z) / np.exp(z).sum(axis=-1, keepdims=True)).round(digits)
+    x = np.zeros((50, 4), np.float32)
+    with pytest.raises(ArgumentError, match=r"^logits must not be probabilities, got rows in \[0, 1\]"):
+        TransferSet(x, p, backend="numpy")
+    TransferSet(x, p, backend="numpy", probabilities=True)

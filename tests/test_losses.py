@@ -319,3 +319,41 @@ def test_a_temperature_whose_square_is_no_number_of_the_dtype_is_refused(T):
     for call in (lambda: softmax(z, T), lambda: kl_divergence(z, z, T)):
         with pytest.raises(ArgumentError, match=r"^T must be > 0, and in .* for logits in float32, got "):
             call()
+
+
+@pytest.mark.parametrize("T", [20.0, 1e6])
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-5])
+def test_eq2_in_float32_keeps_its_digits_where_the_student_is_near_its_teacher(backend, distance, T):
+    rng = np.random.default_rng(0)
+    v = (8 * rng.normal(size=(32, 10))).astype(np.float32)
+    z = (v + distance * rng.normal(size=v.shape)).astype(np.float32)
+    _, dz = kl_divergence(backend.asarray(z), backend.asarray(v), T)
+    _, truth = kl_divergence(z.astype(float), v.astype(float), T)
+    assert relative_error(backend.to_host(dz), truth) < 2e-6
+
+
+def test_logits_that_are_masked_by_the_lowest_number_are_refused_and_by_a_low_one_taken():
+    z, v = (np.array([[a, b, np.finfo(np.float32).min]], np.float32) for a, b in ((2, 1), (1, 2)))
+    for call in (lambda: kl_divergence(z, v, 0.5), lambda: cross_entropy(z, np.array([0]))):
+        with pytest.raises(
+            ArgumentError, match=r"^logits must differ by less, over T, than float32 holds, got 3\.4e\+38"
+        ):
+            call()
+    low, also_low = (np.maximum(u, -1e4) for u in (z, v))
+    assert np.isfinite(kl_divergence(low, also_low, 0.5)[0])
+
+
+def test_a_temperature_for_each_replica_belongs_to_logits_with_replicas():
+    z = np.zeros((4, 5))
+    for T in (np.ones((3, 1, 1)), np.ones((0, 1, 1))):
+        with pytest.raises(ArgumentError, match=r"^T must "):
+            kl_divergence(z, z, T)
+
+
+def test_losses_in_float16_are_those_of_float32():
+    z, v = np.random.default_rng(0).normal(0, 8, (2, 4, 6)).astype(np.float16)
+    for T in (0.5, 1.0, 100.0):
+        for half, single in zip(
+            kl_divergence(z, v, T), kl_divergence(*(u.astype("f4") for u in (z, v)), T), strict=True
+        ):
+            np.testing.assert_array_equal(half, single)

@@ -104,7 +104,7 @@ def test_momentum_is_the_recursion_of_the_textbook(backend, nesterov, decay, des
     shape, lead, batches, gradients, eta = descent
     network = a_layer(backend, shape, lead)
     start = backend.to_host(network.parameters).copy()
-    found = descend(SGD(0.1, m, nesterov, weight_decay=decay), network, batches, eta)
+    found = descend(SGD(0.1, m, nesterov=nesterov, weight_decay=decay), network, batches, eta)
     expected = textbook(start, gradients, eta, m, nesterov, decay)
     growth = (1 + decay * max(eta) / (1 - m)) ** len(eta)  # of a rounding error, which the decay feeds back
     atol = growth * rounding(eta, m) * (1 + np.abs(start).max())
@@ -161,7 +161,7 @@ def test_the_test_of_momentum_rejects_the_other_recursion(backend, nesterov, des
     shape, lead, batches, gradients, eta = descent
     network = a_layer(backend, shape, lead)
     start = backend.to_host(network.parameters).copy()
-    found = descend(SGD(0.1, m, nesterov), network, batches, eta)
+    found = descend(SGD(0.1, m, nesterov=nesterov), network, batches, eta)
     wrong = textbook(start, gradients, eta, m, not nesterov)
     tolerance = rounding(eta, m) * (1 + np.abs(start).max())
     assume(max(np.abs(g).max() for g in gradients) * min(eta) > 1e3 * tolerance)
@@ -175,7 +175,7 @@ def test_without_momentum_both_are_w_minus_eta_g(backend, descent):
     for nesterov in (False, True):
         network = a_layer(backend, shape, lead)
         start = backend.to_host(network.parameters).copy()
-        found = descend(SGD(0.1, 0.0, nesterov), network, batches, eta)
+        found = descend(SGD(0.1, 0.0, nesterov=nesterov), network, batches, eta)
         expected = start - sum(rate * g for rate, g in zip(eta, gradients, strict=True))
         np.testing.assert_allclose(found, expected, rtol=0, atol=rounding(eta, 0) * (1 + np.abs(start).max()))
 

@@ -1,5 +1,6 @@
 """A command in a shell: its exit codes, the signals that end it, an old locale, and the files that it writes."""
 
+import json
 import os
 import signal
 import subprocess
@@ -140,3 +141,14 @@ def test_a_file_is_written_whole_and_a_pipe_or_a_link_directly(tmp_path: Path) -
     with whole_file(Path("/dev/null")) as unfinished:
         assert unfinished == Path("/dev/null")
     assert sorted(tmp_path.iterdir()) == [link, plain]
+
+
+def test_an_output_that_is_closed_early_ends_the_command_without_a_word_and_keeps_its_file(tmp_path: Path) -> None:
+    (tmp_path / "loss.py").write_text("from minidistill import kl_divergence as loss\n")
+    command = f"{sys.executable} -m minidistill check loss.py:loss --examples 1 --json r.json"
+    done = subprocess.run(
+        ["bash", "-c", f"{command} | true; exit ${{PIPESTATUS[0]}}"], cwd=tmp_path, capture_output=True,
+        text=True, timeout=100, check=False, env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (141, "")
+    assert json.loads((tmp_path / "r.json").read_text())["passed"]

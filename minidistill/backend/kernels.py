@@ -109,10 +109,12 @@ __device__ void log_sum(const real* u, real T, int N, real* maximum, real* log_o
     *log_of_sum = log(over_block(sum, false));
 }
 
-// p and, as the result, p (exp(s - t) - 1): `compare` of losses/digits.py, for one class.
-__device__ real change(real s, real t, real log_of_sum, real* p) {
-    *p = exp(t - log_of_sum);
-    return s - t < 1 ? *p * expm1(s - t) : exp(s - log_of_sum) - *p;
+// p, d and, as the result, p (exp(d) - 1): `compare` of losses/digits.py, for one class.
+__device__ real change(real z, real v, real z_max, real v_max, real T, real log_of_sum, real* p, real* d) {
+    real below_z = z - z_max, below_v = v - v_max, larger = below_z < below_v ? -below_z : -below_v;
+    *d = (fabs(z - v) <= larger ? (z - v) - (z_max - v_max) : below_z - below_v) / T;
+    *p = exp(below_v / T - log_of_sum);
+    return *d < 1 ? *p * expm1(*d) : exp(below_z / T - log_of_sum) - *p;
 }
 
 // p (exp(r) - 1 - r) for a small r, as kl_rows there.
@@ -133,12 +135,12 @@ extern "C" __global__ void objective(const real* z, const real* v, const long lo
     z += row * N;
     v += row * N;
     dz += row * N;
-    real temperature = T[row / B * T_step], loss = 0, A = 0, others = 0, p, z_max, z_log, v_max, v_log;
+    real temperature = T[row / B * T_step], loss = 0, A = 0, others = 0, p, d, z_max, z_log, v_max, v_log;
     log_sum(z, (real)1, N, &z_max, &z_log);  // the maximum for both terms, the logarithm for the hard one
     if (alpha > 0) {
         log_sum(v, temperature, N, &v_max, &v_log);
         for (int i = threadIdx.x; i < N; i += blockDim.x)
-            A += change((z[i] - z_max) / temperature, (v[i] - v_max) / temperature, v_log, &p);
+            A += change(z[i], v[i], z_max, v_max, temperature, v_log, &p, &d);
         A = over_block(A, false);
     }
     if (alpha < 1) {
@@ -149,8 +151,8 @@ extern "C" __global__ void objective(const real* z, const real* v, const long lo
     for (int i = threadIdx.x; i < N; i += blockDim.x) {
         real gradient = 0;
         if (alpha > 0) {
-            real s = (z[i] - z_max) / temperature, t = (v[i] - v_max) / temperature;
-            real of_p = change(s, t, v_log, &p), difference = (of_p - p * A) / (1 + A), r = s - t - log_one_plus(A);
+            real of_p = change(z[i], v[i], z_max, v_max, temperature, v_log, &p, &d);
+            real difference = (of_p - p * A) / (1 + A), r = d - log_one_plus(A);
             real kl = fabs(r) < (real)0.05 ? second_order(p, r) : difference - p * r;
             loss += alpha * temperature * temperature * kl;
             gradient = alpha * temperature * difference;

@@ -7,18 +7,22 @@ of one class: in float32, at T = 1e6, a gradient by subtraction is off by 2%. Mo
 from typing import Any
 
 from ..checks import Array, xp_of
-from ..softmax import shifted
 
 
 def compare(z: Array, v: Array, T: Any) -> tuple[Array, Array, Array]:
     """Return p = softmax(v, T), q - p and log(q/p) (..., B, N), with q = softmax(z, T), to rounding, unchecked.
 
-    With s and t the shifted logits over T, and d = s - t, it is q_i - p_i = p_i (exp(d_i) - 1 - A)/(1 + A), where
+    With s and t the logits less their maximum, over T, and d = s - t, q_i - p_i is p_i (exp(d_i) - 1 - A)/(1 + A), with
     A = Σ_j p_j (exp(d_j) - 1) = Σ_j exp(s_j)/Σ_j exp(t_j) - 1; and expm1(d) is exp(d) - 1 with all digits.
     """
-    xp, s, t = xp_of(z), shifted(z) / T, shifted(v) / T  # (..., B, N)
+    xp, z_max, v_max = xp_of(z), z.real.max(axis=-1, keepdims=True), v.real.max(axis=-1, keepdims=True)
+    below_z, below_v, apart = z - z_max, v - v_max, z - v  # (..., B, N)
+    # Of two ways to the same number, the one whose parts are smaller is rounded less: z near v, or one far above.
+    near = abs(apart) <= -xp.minimum(below_z.real, below_v.real)
+    d = xp.where(near, apart - (z_max - v_max), below_z - below_v) / T
+    s, t = below_z / T, below_v / T
     log_sum = xp.log(xp.exp(t).sum(axis=-1, keepdims=True))  # (..., B, 1)
-    p, d = xp.exp(t - log_sum), s - t
+    p = xp.exp(t - log_sum)
     safe = d.real < 1  # beyond, exp(d) might overflow, and nothing cancels
     change = xp.where(safe, p * xp.expm1(xp.where(safe, d, 0)), xp.exp(s - log_sum) - p)  # p (exp(d) - 1)
     A = change.sum(axis=-1, keepdims=True)  # (..., B, 1)
