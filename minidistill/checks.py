@@ -119,6 +119,30 @@ def check_batch(name: str, value: Any) -> Array:
     return z
 
 
+def check_rows(name: str, value: Any, network: Any) -> None:
+    """Raise ArgumentError unless x can go forward through the network, or dz back from the logits it gave last.
+
+    Only the dtype and the shape are looked at, so that no step waits for the device.
+    """
+    if not hasattr(network, "awaits_backward") or isinstance(network, type):
+        raise ArgumentError(f"network must be a Network, got {type(network).__name__} {shown(network)}")
+    if not isinstance(value, type(network.parameters)):
+        raise ArgumentError(f"{name} must be an array of {network.xp.__name__}, got {type(value).__name__}")
+    if value.dtype.kind not in ("f", network.dtype.kind):
+        remedy = " pixels, which predict scales to [0, 1]" if value.dtype == np.uint8 else ""
+        raise ArgumentError(f"{name} must hold floats, got {value.dtype}{remedy}")
+    if name == "x":
+        expected = f"(batch, {network.n_in}), or with an axis of replicas before these"
+        fits = value.ndim > 1 and value.shape[:-2] in ((), network.replica_shape) and value.shape[-1] == network.n_in
+    elif not network.batch_size:
+        raise ArgumentError("network must have seen a batch in forward before dz can go back")
+    else:
+        expected = f"{(*network.replica_shape, network.batch_size, network.n_out)}, that of the logits given last"
+        fits = value.shape == (*network.replica_shape, network.batch_size, network.n_out)
+    if not fits or value.size == 0:
+        raise ArgumentError(f"{name} must have shape {expected}, got {value.shape}")
+
+
 def check_pair(z: Any, v: Any, T: Any) -> tuple[Array, Array, Any]:
     """Return student logits z and teacher logits v of one shape (..., B, N), and a temperature."""
     z, v = check_batch("z", z), check_batch("v", v)

@@ -12,7 +12,7 @@ from .checks import ArgumentError, as_array, check_count
 
 _MADE_ANEW = {  # of a network's attributes, by _build
     "layers", "xp", "replica_shape", "replicas", "n_in", "n_out", "size", "awaits_backward", "_placed", "_buffers",
-    "_batch_size", "_activations", "_input_gradients", "_threads",
+    "batch_size", "_activations", "_input_gradients", "_threads",
 }  # fmt: skip
 
 
@@ -67,7 +67,7 @@ class Copyable(KeepsArrays):
         threads = vars(self).setdefault("_threads", threading.local())
         if not hasattr(threads, "network"):
             twin: Any = object.__new__(type(self))
-            vars(twin).update(vars(self), layers=[], _batch_size=0)
+            vars(twin).update(vars(self), layers=[], batch_size=0)
             for layer in vars(self)["layers"]:
                 copy = layer.unbound()
                 views = {name: vars(layer)[name] for name in layer._placed}

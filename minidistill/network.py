@@ -13,7 +13,7 @@ import numpy as np
 
 from . import describe, random
 from .backend import Backend, as_backend
-from .checks import ArgumentError, Array, check_dtype, check_inputs, check_items, check_layers, check_seeds
+from .checks import ArgumentError, Array, check_dtype, check_inputs, check_items, check_layers, check_rows, check_seeds
 from .copies import Copyable
 from .fused import DenseReLU
 from .layers import Dense, Dropout, Layer, Parameter
@@ -52,7 +52,7 @@ class Network(Copyable):
         self._placed = frozenset({"parameters", "gradients"})  # assigning to them now writes into them: copies.py
         self._bind()
         self._buffers = lru_cache(maxsize=4)(self._make_buffers)
-        self._batch_size = 0
+        self.batch_size = 0
         self.steps = self.epochs = 0  # of training so far; they number the masks, the shuffles and the jitter
         self.optimizer: Any = None  # the one that stepped last; the gradients may hold its momentum
         self.awaits_backward = False  # the training loop asks
@@ -76,9 +76,8 @@ class Network(Copyable):
         x: (B, n_in), or with replicas (R, B, n_in) for rows of their own; it is not modified. `step` numbers the
         training step and so chooses the dropout masks; None means no dropout.
         """
-        if x.dtype == np.uint8:
-            raise ArgumentError("x must hold floats, got uint8 pixels, which predict scales to [0, 1]")
-        if x.shape[-2] != self._batch_size:
+        check_rows("x", x, self)
+        if x.shape[-2] != self.batch_size:
             self._use_buffers(x.shape[-2])
         self.awaits_backward = True
         for layer, y in zip(self.layers, self._activations, strict=True):
@@ -86,10 +85,11 @@ class Network(Copyable):
         return x
 
     def backward(self, dz: Array, momentum: float = 0.0) -> None:
-        """Compute the gradients of the batch that forward saw last, from its dz = dC/dz, which may be overwritten.
+        """Compute the gradients of the last batch from its dz = dC/dz, which may be overwritten.
 
         The vector `gradients` becomes momentum times what it was, plus the new ones.
         """
+        check_rows("dz", dz, self)
         self.awaits_backward = False
         self.steps += 1
         dy: Array | None = dz
@@ -165,7 +165,7 @@ class Network(Copyable):
         for layer in self.layers:
             layer.scratch = layer.scratch_for((*self.replica_shape, batch_size, width))
             width = layer.n_out or width
-        self._batch_size = batch_size
+        self.batch_size = batch_size
 
     def _make_buffers(self, batch_size: int) -> tuple[list[Array], list[Array | None]]:
         """Make each layer's y, and each layer's dx where somebody reads it.

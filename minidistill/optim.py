@@ -5,7 +5,7 @@ momentum, λ the weight decay.
 """
 
 from . import describe
-from .checks import ArgumentError, Array, check_number
+from .checks import ArgumentError, Array, check_number, check_rows
 from .network import Network
 from .schedules import Schedule, check_schedule
 
@@ -46,6 +46,7 @@ class Optimizer:
 
         learning_rate: the schedule's, at this step. One optimiser serves one network.
         """
+        check_rows("dz", dz, network)
         if network is not self.network:
             if self.network is not None:
                 raise ArgumentError("network must be the one that this optimiser stepped first: make one for each")

@@ -53,6 +53,12 @@ def network() -> md.Network:
     return md.Network.mlp([4, 5, 3], backend="numpy")
 
 
+def seen() -> md.Network:
+    net = network()
+    net.forward(X)
+    return net
+
+
 def dataset() -> md.Dataset:
     return md.Dataset(X, Y, "numpy", classes=3)
 
@@ -166,6 +172,9 @@ CALLS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "Network.mlp": (lambda sizes, rate: md.Network.mlp(sizes, dropout=rate, backend="numpy"),
                     [one_of([4, 5, 3]), one_of(0.5)]),
     "Network.predict": (lambda net, x: net.predict(x), [st.builds(network), one_of(X)]),
+    "Network.forward": (lambda net, x: net.forward(x), [st.builds(network), one_of(X)]),
+    "Network.backward": (lambda net, dz: net.backward(dz), [st.builds(seen), one_of(np.float32(Z))]),
+    "SGD.step": (lambda net, dz: md.SGD(0.1).step(net, dz, 0.1), [made_by(seen), one_of(np.float32(Z))]),
     "Network.replica": (lambda net, r: net.replica(r), [st.builds(network), one_of(0)]),
     "Network.parameters": (lambda net, value: setattr(net, "parameters", value), [st.builds(network), HOSTILE]),
     "SGD": (lambda rate, m, decay, norm: md.SGD(rate, m, weight_decay=decay, max_norm=norm),
