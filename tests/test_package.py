@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from statistics import median
 
 import pytest
 
@@ -38,13 +39,15 @@ def test_importing_brings_in_numpy_and_the_standard_library_and_nothing_else() -
 
 
 def test_importing_costs_at_most_1_3_times_the_import_of_numpy_and_dataclasses() -> None:
-    # NumPy 2.0 does not import `inspect`, later ones do, and dataclasses need it. The time of the processor, which
-    # other processes do not lengthen as they do the time on the clock.
+    # NumPy 2.0 does not import `inspect`, later ones do, and dataclasses need it. Other processes
+    # lengthen the processor's time less than the time on the clock, but they do, so a round that they disturbed is
+    # followed by another.
     code = "import time; start = time.process_time(); import {}; print(time.process_time() - start)"
-    names = ("numpy, dataclasses", "minidistill")
-    runs = [{name: float(python("-c", code.format(name))) for name in names} for _ in range(10)]  # in turn
-    fastest = {name: min(run[name] for run in runs) for name in names}
-    assert fastest["minidistill"] <= 1.3 * fastest["numpy, dataclasses"]
+
+    def ratio() -> float:
+        return float(python("-c", code.format("minidistill"))) / float(python("-c", code.format("numpy, dataclasses")))
+
+    assert any(median(ratio() for _ in range(9)) <= 1.3 for _round in range(4))
 
 
 @pytest.mark.parametrize("snippet", SHOWN)
