@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from . import __version__
-from .backend import get_backend, set_backend
+from .backend import BlasBackend, get_backend, set_backend
 from .checks import BackendUnavailable
 from .shell import check_outputs, run, whole_file
 
@@ -87,6 +87,8 @@ def show_info() -> None:
     backend = get_backend()
     print(f"minidistill {__version__}, Python {platform.python_version()}, NumPy {np.__version__}")
     print(f"backend     {backend.name}: {type(backend).__name__} on {backend.device()}")
+    if isinstance(backend, BlasBackend):
+        print(f"BLAS        {backend.library}")
     if backend.name != "cupy":
         print(f"CuPy        {_cupy()}")
 

@@ -59,6 +59,8 @@ class Optimizer:
             network.gradients.fill(0)  # what an earlier training left there is not this one's momentum
         self.steps += 1
         self._descend(network, dz, learning_rate)
+        if self.steps % 100 == 0:
+            self.backend.flush(network.gradients, *self.state.values())  # subnormal numbers, which are slow
         if self.max_norm is not None:
             # The point of the ball |w| <= c nearest to a w outside of it is w c/|w|: a step, then back into the ball
             # (Hinton et al. 2012).

@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 
 import fake_cupy
 import pytest
 from hypothesis import Phase, settings
 
 from minidistill import BackendUnavailable
-from minidistill.backend import Backend, BlasBackend, CupyBackend, find_routines
+from minidistill.backend import Backend, BlasBackend, CupyBackend
+from minidistill.backend.blas import find_library
 
 settings.register_profile("laws", deadline=None, derandomize=True, max_examples=60, database=None)
 # under mutmut nobody reads the smallest example, and one backend will do
@@ -23,8 +26,9 @@ def _backends() -> dict[str, Callable[[], Backend]]:
     found: dict[str, Callable[[], Backend]] = {"reference": Backend}
     if "MUTANT_UNDER_TEST" in os.environ:
         return found
-    if routines := find_routines():
-        found["numpy"] = lambda: BlasBackend(routines)
+    for name in ("openblas", "mkl"):
+        with suppress(BackendUnavailable):
+            found[name] = partial(BlasBackend, find_library(name))
     found["fake"] = lambda: CupyBackend(xp=fake_cupy)
     try:
         CupyBackend()
@@ -47,6 +51,7 @@ def pytest_cmdline_main(config: pytest.Config) -> None:
     if config.option.numprocesses:
         # The processes inherit this. With threads of their own for each product they slow each other many times over.
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 
 def pytest_report_header() -> list[str]:

@@ -3,6 +3,7 @@
 Buffers that a method must fill hold NaN before the call, and so does the memory around operands that are views.
 """
 
+import re
 import sys
 import types
 
@@ -14,7 +15,8 @@ from hypothesis import strategies as st
 
 import minidistill as md
 from minidistill import random
-from minidistill.backend import Backend, CupyBackend
+from minidistill.backend import Backend, CupyBackend, blas
+from minidistill.backend.blas import find_library
 from minidistill.backend.reference import CHUNK, XP_FUNCTIONS
 
 sizes = st.integers(1, 9)
@@ -256,6 +258,21 @@ def test_adamw_is_its_equations_on_vectors_longer_and_shorter_than_a_chunk(backe
     assert_unchanged(backend, (G, g))
 
 
+@pytest.mark.parametrize("size", [1, CHUNK + 1])
+@few
+@given(rng=rngs, dtype=dtypes)
+def test_flush_sets_what_lies_below_the_smallest_normal_number_to_0_and_leaves_the_rest(backend, size, rng, dtype):
+    """On a GPU nothing: subnormal numbers are as fast as others there."""
+    tiny = np.finfo(dtype).tiny
+    x = (rng.choice([-1, 1], size) * tiny * 2 ** rng.uniform(-20, 20, size)).astype(dtype)
+    x[0] = rng.choice(np.array([tiny, np.nextafter(tiny, dtype.type(0)), 0, np.inf, np.nan], dtype))
+    on_device, halves = move(backend, x), move(backend, np.full(3, 1e-7, np.float16))
+    backend.flush(on_device, halves)
+    wanted = x if backend.name == "cupy" else np.where(abs(x) < tiny, dtype.type(0), x)
+    np.testing.assert_array_equal(backend.to_host(on_device), wanted)
+    assert (backend.to_host(halves) == np.float16(1e-7)).all()  # subnormal, but half of what float16 has is
+
+
 @pytest.mark.parametrize("limit", [1e-6, 1.0, 1e4])
 @few
 @given(rng=rngs, dtype=dtypes, lead=leads, n_in=sizes, n_out=sizes)
@@ -404,3 +421,42 @@ def test_networks_and_data_keep_the_backend_with_which_they_were_made(unset):
     md.fit(network, data, md.Objective(alpha=0), md.SGD(0.1), epochs=1, progress=False)
     assert type(network.parameters) is fake_cupy.ndarray
     assert type(md.Network.mlp([4, 3, 2]).parameters) is np.ndarray
+
+
+# --- the BLAS of the NumPy backend -------------------------------------------------------------------------------
+
+
+def test_blas_is_the_one_that_the_environment_names(unset):
+    unset.setenv("MINIDISTILL_BLAS", "numpy")
+    assert find_library() is None
+    assert type(md.set_backend("numpy")) is Backend
+    unset.setenv("MINIDISTILL_BLAS", "accelerate")
+    with pytest.raises(
+        md.ArgumentError, match="^MINIDISTILL_BLAS must be one of openblas, mkl, numpy, got 'accelerate'"
+    ):
+        md.set_backend("numpy")
+
+
+def test_a_blas_that_is_not_installed_is_an_error_that_says_what_to_install(unset, tmp_path):
+    unset.setattr(sys, "prefix", str(tmp_path))
+    unset.setenv("MINIDISTILL_BLAS", "mkl")
+    with pytest.raises(md.BackendUnavailable, match=r"got 'mkl': sh setup\.sh mkl"):
+        md.set_backend("numpy")
+
+
+@pytest.mark.parametrize("intel", [True, False])
+def test_mkl_is_taken_unasked_on_the_processors_of_its_maker_alone(unset, intel):
+    unset.delenv("MINIDISTILL_BLAS", raising=False)
+    unset.setattr(blas, "_is_intel", lambda: intel)
+    unset.setattr(blas, "_files", lambda folders, part: iter([part]))
+    unset.setattr(blas, "Library", lambda path, is_numpys: types.SimpleNamespace(path=path, routines=True))
+    assert find_library().path == ("mkl_rt" if intel else "openblas")
+
+
+@pytest.mark.parametrize("name", ["openblas", "mkl"])
+def test_a_library_tells_its_version_threads_and_kernels(name):
+    try:
+        library = find_library(name)
+    except md.BackendUnavailable as error:
+        pytest.skip(str(error))
+    assert re.match(r"(OpenBLAS|MKL) \d+\.\d+.*, \d+ threads?, kernels for \w+.*, /", str(library))

@@ -8,16 +8,16 @@ import os
 from collections.abc import Callable
 
 from ..checks import ArgumentError, shown
-from .blas import BlasBackend, find_routines
+from .blas import BlasBackend, find_library
 from .cupy import CupyBackend
 from .reference import Backend
 
-__all__ = ["Backend", "CupyBackend", "get_backend", "set_backend"]
+__all__ = ["Backend", "BlasBackend", "CupyBackend", "get_backend", "set_backend"]
 
 
 def _numpy() -> Backend:
-    routines = find_routines()
-    return BlasBackend(routines) if routines else Backend()
+    library = find_library()
+    return BlasBackend(library) if library else Backend()
 
 
 _BACKENDS: dict[str, Callable[[], Backend]] = {"numpy": _numpy, "cupy": CupyBackend}

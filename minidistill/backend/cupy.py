@@ -11,7 +11,7 @@ import numpy as np
 
 from ..checks import Array, BackendUnavailable
 from ..random import KeepMask
-from .blas import matrix_layout
+from .blas import plan_of
 from .kernels import SOURCE
 from .reference import Backend
 
@@ -50,6 +50,7 @@ class CupyBackend(Backend):
         super().__init__()
         self._kernel = cache(self._compile)
         self._constant = cache(lambda value, dtype: self.xp.full(1, value, dtype=dtype))
+        self._scalar = cache(lambda value, dtype: np.array(value, dtype))  # on the host, where cuBLAS reads it
 
     def to_host(self, array: Array) -> np.ndarray:
         return array.get() if hasattr(array, "get") else np.asarray(array)
@@ -155,6 +156,9 @@ class CupyBackend(Backend):
         arguments = (w, first, second, g, *map(w.dtype.type, numbers), np.int64(w.size))
         self._launch("adamw", w.dtype, w.size, arguments)
 
+    def flush(self, *vectors: Array) -> None:
+        """Leave them: a GPU computes with subnormal numbers as fast as with others."""
+
     def max_norm(self, W: Array, limit: float) -> None:
         if not self._fast(W):
             super().max_norm(W, limit)
@@ -189,31 +193,21 @@ class CupyBackend(Backend):
 
         cuBLAS thinks in columns, where our rows of out = a b are the columns of outᵀ = bᵀ aᵀ.
         """
-        layouts = [matrix_layout(x) for x in (a, b, out)]
-        if out.dtype not in _GEMM or not (a.dtype == b.dtype == out.dtype) or None in layouts or out.ndim > 3:
+        plan = plan_of(a, b, out) if out.dtype in _GEMM else None
+        if plan is None:
             return False
-        R = out.shape[0] if out.ndim == 3 else 1
-        fits = (a.shape[-2], a.shape[-1], b.shape[-1]) == (out.shape[-2], b.shape[-2], out.shape[-1])
-        one_each = all(x.ndim == 2 or len(x) in (1, R) for x in (a, b)) and max(a.ndim, b.ndim) <= out.ndim
-        if layouts[2][0] or not fits or not one_each:  # type: ignore[index]  # None is ruled out above
-            return False
+        (m, n, k), R, (a_turned, *a_steps), (b_turned, *b_steps), (_, *out_steps) = plan
         cublas, handle = self.xp.cuda.cublas, self.xp.cuda.get_cublas_handle()
-        (a_turned, a_step), (b_turned, b_step), (_, out_step) = layouts  # type: ignore[misc]  # as above
         operations = [cublas.CUBLAS_OP_T if turned else cublas.CUBLAS_OP_N for turned in (b_turned, a_turned)]
-        sizes = (out.shape[-1], out.shape[-2], a.shape[-1])
-        one, beta_ = np.array(1, out.dtype), np.array(beta, out.dtype)  # read by cuBLAS during the call
-        left, right = (b.data.ptr, b_step), (a.data.ptr, a_step)
-        result = (beta_.ctypes.data, out.data.ptr, out_step)
-        if R == 1:
-            gemm = getattr(cublas, _GEMM[out.dtype])
-            gemm(handle, *operations, *sizes, one.ctypes.data, *left, *right, *result)
-        else:
-            gemm = getattr(cublas, _GEMM[out.dtype] + "StridedBatched")
-            batched = [  # with the numbers from a replica to the next, 0 where one matrix serves all
-                (*matrix, x.strides[0] // x.itemsize if x.ndim == 3 and len(x) > 1 else 0)
-                for matrix, x in ((left, b), (right, a), (result, out))
-            ]
-            gemm(handle, *operations, *sizes, one.ctypes.data, *batched[0], *batched[1], *batched[2], R)
+        one, beta_ = self._scalar(1.0, out.dtype), self._scalar(beta, out.dtype)
+        matrices = [
+            (x.data.ptr, step) if R == 1 else (x.data.ptr, step, apart // x.itemsize)
+            for x, (step, apart) in ((b, b_steps), (a, a_steps), (out, out_steps))
+        ]
+        left, right, result = matrices
+        gemm = getattr(cublas, _GEMM[out.dtype] + ("" if R == 1 else "StridedBatched"))
+        count = () if R == 1 else (R,)
+        gemm(handle, *operations, n, m, k, one.ctypes.data, *left, *right, beta_.ctypes.data, *result, *count)
         return True
 
     def _translate_by_index(self, images: Array, dy: Array, dx: Array, reach: int, padded: Array, out: Array) -> Array:

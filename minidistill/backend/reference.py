@@ -209,6 +209,17 @@ class Backend:
             xp.multiply(w_piece, 1 - learning_rate * weight_decay, out=w_piece)
             xp.subtract(w_piece, xp.multiply(u, learning_rate / correction1, out=u), out=w_piece)
 
+    def flush(self, *vectors: Array) -> None:
+        """Set subnormal numbers to 0, in place: what has lost digits for its size, in float32 below 1.2e-38.
+
+        Momentum m decays to them where a gradient stays 0, as a dead unit's does, and sticks at the last of them, since
+        m times it rounds to itself. Many processors take several times as long for a product with them in it
+        (docs/performance.md). In float16 they are left: NumPy computes with those in float32.
+        """
+        for vector in (vector for vector in vectors if vector.dtype != np.float16):
+            for (piece,) in self._pieces(vector):
+                self.xp.copyto(piece, 0, where=abs(piece) < np.finfo(vector.dtype).tiny)
+
     def max_norm(self, W: Array, limit: float) -> None:
         """Scale every column of W (..., n_in, n_out), a unit's incoming weights, back to norm <= limit, in place."""
         xp = self.xp
