@@ -431,9 +431,7 @@ def test_blas_is_the_one_that_the_environment_names(unset):
     assert find_library() is None
     assert type(md.set_backend("numpy")) is Backend
     unset.setenv("MINIDISTILL_BLAS", "accelerate")
-    with pytest.raises(
-        md.ArgumentError, match="^MINIDISTILL_BLAS must be one of openblas, mkl, numpy, got 'accelerate'"
-    ):
+    with pytest.raises(md.ArgumentError, match=r"^MINIDISTILL_BLAS must be one of .*, got 'accelerate'"):
         md.set_backend("numpy")
 
 
