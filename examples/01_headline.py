@@ -8,6 +8,7 @@ students on clean and on jittered images, and on an ensemble of the teachers.
 import argparse
 import json
 import statistics
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from importlib.resources import files
 from pathlib import Path
@@ -92,28 +93,33 @@ def experiment(
     )
     live = arguments.train_teacher or kind == "full" or arguments.data or arguments.teacher_units != 1600
     recipe = TEACHER[kind].with_units(arguments.teacher_units).scaled(factor)
-    numbers = range(arguments.teachers if kind == "full" else 1) if live else ()
-    teachers = [store.train(recipe, train, m, f"teacher, seed {m}") for m in numbers]
+    numbers = range((arguments.teachers if kind == "full" else 1) if live else 0)
+    teachers = list(store.train_each(recipe, train, numbers, "teacher"))
     clean = [store.transfer([t], train) for t in teachers] or [soft_targets(arguments, store, train)]
     if arguments.save_logits:
         save_logits(arguments.save_logits, clean[0], teachers[0], asdict(recipe), test, kind)
 
-    arms: dict[str, list[md.Network]] = {"teacher": teachers} if teachers else {}
-    arms["baseline"] = store.train_each(PLAIN[kind].scaled(factor), train, seeds, "hard labels")
-    arms["student"] = taught(store, soft, clean, seeds, "soft targets")
-    counts = {name: [md.errors(network, test) for network in arm] for name, arm in arms.items()}
+    counts: dict[str, list[int]] = {}
+    networks: dict[str, md.Network] = {}  # one of each arm: all together would take most of the memory
+
+    def count(name: str, arm: Iterable[md.Network]) -> None:
+        for network in arm:
+            counts.setdefault(name, []).append(md.errors(network, test))
+            networks.setdefault(name, network)
+
+    count("teacher", teachers)
+    count("baseline", store.train_each(PLAIN[kind].scaled(factor), train, seeds, "hard labels"))
+    count("student", taught(store, soft, clean, seeds, "soft targets"))
     if kind == "full":
         moved = [store.transfer([t], train, jitter=2) for t in teachers]
-        arms["jittered"] = taught(store, jittered, moved, seeds, "soft targets, jitter")
+        count("jittered", taught(store, jittered, moved, seeds, "soft targets, jitter"))
         together = [store.transfer(teachers, train, jitter=2)]
-        arms["from_ensemble"] = taught(store, jittered, together, seeds, "ensemble, jitter")
-        counts |= {name: [md.errors(n, test) for n in arms[name]] for name in ("jittered", "from_ensemble")}
+        count("from_ensemble", taught(store, jittered, together, seeds, "ensemble, jitter"))
         vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
         counts["ensemble"] = [int((vote.argmax(axis=-1) != test.labels).sum())]
     recipes = {"teacher": asdict(recipe), "baseline": asdict(PLAIN[kind].scaled(factor)), "student": asdict(soft)}
     if kind == "full":
         recipes["jittered"] = asdict(jittered)
-    networks = {name: arm[0] for name, arm in arms.items()}
     if not teachers:
         embedded = json.loads((files("minidistill") / "datasets/mnist/teacher.json").read_text("utf-8"))
         recipes["teacher"], counts["teacher"] = embedded["recipe"], [embedded["test_errors"]]
@@ -123,10 +129,13 @@ def experiment(
     return results, networks
 
 
-def taught(store: Store, recipe: Recipe, transfers: list[md.TransferSet], seeds: range, title: str) -> list[md.Network]:
-    """Return a student for each seed, the teachers in turn."""
+def taught(
+    store: Store, recipe: Recipe, transfers: list[md.TransferSet], seeds: range, title: str
+) -> Iterator[md.Network]:
+    """Yield a student for each seed, the teachers in turn; on a GPU the students of a teacher train together."""
     M = len(transfers)
-    return [store.train(recipe, transfers[s % M], s, f"{title}, seed {s}, teacher {s % M}") for s in seeds]
+    students = [store.train_each(recipe, transfers[m], seeds[m::M], f"{title}, teacher {m}") for m in range(M)]
+    return (next(students[i % M]) for i in range(len(seeds)))
 
 
 def report(results: dict[str, Any]) -> str:

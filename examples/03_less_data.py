@@ -32,7 +32,7 @@ def main() -> None:
         for name, recipe in (("hard", PLAIN[kind]), ("soft", SOFT[kind].scaled(CAUTION))):
             recipe = replace(suited(recipe, arguments), epochs=round(EPOCHS[kind] / share**0.5))
             title = f"{name} targets, {share:.0%} of the data"
-            students = store.train_each(recipe, part, range(arguments.seeds), title)
+            students = list(store.train_each(recipe, part, range(arguments.seeds), title))
             row[name] = [md.errors(student, test) for student in students]
             row[f"{name}_train"] = [md.errors(student, part) for student in students]
         shares[f"{share:.0%}"] = row

@@ -25,7 +25,7 @@ def main() -> None:
     kind, store, xp = arguments.preset, Store(arguments.runs), train.backend.xp
     member = replace(suited(MEMBER, arguments), epochs=2 if kind == "quick" else MEMBER.epochs)
     recipe = replace(suited(SOFT[kind], arguments), epochs=EPOCHS[kind])
-    teachers = store.train_each(member, train, range(max(MEMBERS[kind])), "ensemble")
+    teachers = list(store.train_each(member, train, range(max(MEMBERS[kind])), "ensemble"))
     on_train, on_test = (xp.stack([t.predict(data.inputs) for t in teachers]) for data in (train, test))  # (M, N, 10)
 
     def mean(how: str, logits: Any) -> Any:

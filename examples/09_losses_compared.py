@@ -30,7 +30,7 @@ def main() -> None:
         loss, rate = LOSSES[name]
         recipe = suited(replace(SOFT[kind], epochs=EPOCHS[kind], learning_rate=CAUTION[kind] * rate), arguments)
         try:
-            students = store.train_each(recipe, transfer, range(arguments.seeds), name, loss)
+            students = list(store.train_each(recipe, transfer, range(arguments.seeds), name, loss))
         except md.Diverged as error:
             print(f"{name}: {error}", file=sys.stderr)
             students = []

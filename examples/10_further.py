@@ -25,16 +25,15 @@ def main() -> None:
     if kind == "quick":  # a teacher's logits on every move of every image take longer than the rest
         soft, teacher = replace(soft, jitter=0, epochs=1), replace(teacher.with_units(400), epochs=2)
     soft, matching = (suited(recipe, arguments) for recipe in (soft, replace(soft, learning_rate=MATCHING_RATE)))
-    teachers = [store.train(teacher, train, m, f"teacher, seed {m}") for m in range(TEACHERS[kind])]
+    teachers = list(store.train_each(teacher, train, range(TEACHERS[kind]), "teacher"))
     transfer = store.transfer(teachers, train, soft.jitter)
     rows: list[dict[str, Any]] = []
     for epochs in (soft.epochs, LONGER * soft.epochs):
         taught = (f"soft targets, T = {soft.temperature:g}", soft, None), ("logit matching", matching, MATCHING)
         for name, recipe, loss in taught:
-            recipe, errors = replace(recipe, epochs=epochs), []
-            for seed in range(arguments.seeds):
-                student = store.train(recipe, transfer, seed, f"{name}, {epochs} epochs, seed {seed}", loss)
-                errors.append(md.errors(student, test))
+            recipe = replace(recipe, epochs=epochs)
+            students = store.train_each(recipe, transfer, range(arguments.seeds), f"{name}, {epochs} epochs", loss)
+            errors = [md.errors(student, test) for student in students]
             rows.append({"loss": name, "epochs": epochs, "learning_rate": recipe.learning_rate, "errors": errors})
     vote = md.geometric_mean(test.backend.xp.stack([network.predict(test.inputs) for network in teachers]))
     results = {

@@ -95,7 +95,18 @@ def record(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
         "seconds": seconds,
+        "peak_megabytes": peak_megabytes(),
     }
+
+
+def peak_megabytes() -> float | None:
+    """Return the most memory that this process has held, or None where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return None
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20, 1)
 
 
 def commit() -> str | None:

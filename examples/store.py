@@ -5,7 +5,7 @@ import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -51,12 +51,13 @@ class Store:
 
     def train_each(
         self, recipe: Recipe, data: md.Dataset, seeds: Sequence[int], title: str, loss: Loss | None = None
-    ) -> list[md.Network]:
-        """Return a network for each seed. A GPU trains them together; a CPU, which gains nothing by that, in turn."""
-        if md.get_backend().name == "cupy":
+    ) -> Iterator[md.Network]:
+        """Yield a network for each seed. A GPU trains them together; a CPU, which gains nothing by that, in turn."""
+        if md.get_backend().name == "cupy" and seeds:
             stack = self.train(recipe, data, seeds, title, loss)
-            return [stack.replica(r) for r in range(stack.replicas)]
-        return [self.train(recipe, data, seed, f"{title}, seed {seed}", loss) for seed in seeds]
+            yield from (stack.replica(r) for r in range(stack.replicas))
+        else:
+            yield from (self.train(recipe, data, seed, f"{title}, seed {seed}", loss) for seed in seeds)
 
     def transfer(self, teachers: Sequence[md.Network], data: md.Dataset, jitter: int = 0) -> md.TransferSet:
         """Return the data with the teachers' logits, of several the geometric mean, kept earlier or computed now.
@@ -90,7 +91,8 @@ class Store:
 def soft_targets(arguments: argparse.Namespace, store: Store, train: md.Dataset) -> md.TransferSet:
     """Return `train` with the embedded teacher's logits, or with --data with those of a teacher trained now."""
     if not arguments.data:
-        return md.mnist_transfer().subset(slice(len(train)))
+        logits = md.mnist_transfer().logits[: len(train)]  # of the same images: those of `train` are enough
+        return md.TransferSet(train.inputs, logits, train.labels, train.backend)
     return store.transfer([store.train(suited(TEACHER[arguments.preset], arguments), train, 0, "teacher")], train)
 
 

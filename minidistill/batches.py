@@ -5,12 +5,13 @@ Replicas with different seeds see different shuffles and jitter, the same that e
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from . import random
 from .checks import ArgumentError, Array, check_count
+from .copies import kept
 from .datasets import Dataset, TransferSet
 from .network import Network
 
@@ -56,7 +57,7 @@ class Batches:
         if self.transfer is not None:
             logits = self.transfer.logits if self.jitter else self.transfer.unmoved
             self.logits = self.backend.asarray(logits.reshape(-1, data.classes), dtype=network.dtype)
-        self._buffers = lru_cache(maxsize=4)(self._make_buffers)
+        self._buffers: dict[Any, Any] = {}  # by the shape of the index
 
     def __len__(self) -> int:
         """Count the batches of an epoch."""
@@ -70,7 +71,7 @@ class Batches:
 
     def gather(self, index: Array, epoch: int) -> Batch:
         """Return the rows index (..., B) as they are in this epoch."""
-        raw, x, y, v, padded, translated = self._buffers(index.shape)
+        raw, x, y, v, padded, translated = kept(self._buffers, index.shape, self._make_buffers)
         data, backend = self.data, self.backend
         backend.take(data.inputs, index, out=raw)
         row = index  # that of the logits, too, unless they are of moved images

@@ -5,7 +5,7 @@ replaced by another array. So assigning to one writes into it.
 """
 
 import threading
-from functools import lru_cache
+from collections.abc import Callable
 from typing import Any
 
 from .checks import ArgumentError, as_array, check_count
@@ -14,6 +14,18 @@ _MADE_ANEW = {  # of a network's attributes, by _build
     "layers", "xp", "replica_shape", "replicas", "n_in", "n_out", "size", "awaits_backward", "_placed", "_buffers",
     "batch_size", "_activations", "_input_gradients", "_threads",
 }  # fmt: skip
+
+
+def kept(cache: dict[Any, Any], key: Any, make: Callable[[Any], Any]) -> Any:
+    """Return cache[key], made now if it is not there. Of more than four, the one unused longest is given up.
+
+    functools.lru_cache would refer to the network whose method `make` is, and the network to it: a network that nobody
+    uses any more would keep its memory until Python looks for such circles.
+    """
+    cache[key] = cache.pop(key) if key in cache else make(key)  # the last one used is the last one in
+    if len(cache) > 4:
+        del cache[next(iter(cache))]
+    return cache[key]
 
 
 class KeepsArrays:
@@ -67,13 +79,13 @@ class Copyable(KeepsArrays):
         threads = vars(self).setdefault("_threads", threading.local())
         if not hasattr(threads, "network"):
             twin: Any = object.__new__(type(self))
-            vars(twin).update(vars(self), layers=[], batch_size=0)
+            vars(twin).update(vars(self), layers=[], batch_size=0, _buffers={})
+            del twin._threads  # it would refer to itself
             for layer in vars(self)["layers"]:
                 copy = layer.unbound()
                 views = {name: vars(layer)[name] for name in layer._placed}
                 copy.bind(self.backend, layer.dtype, layer.index, layer.seed, views)
                 twin.layers.append(copy)
-            twin._buffers = lru_cache(maxsize=4)(twin._make_buffers)
             threads.network = twin
         for theirs, ours in zip(threads.network.layers, vars(self)["layers"], strict=True):
             vars(theirs).update(ours.__getstate__())  # what a layer of one's own has learned outside of its parameters

@@ -6,7 +6,6 @@ side by side. Left out: convolutions, and every activation but ReLU, whose gradi
 """
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -74,7 +73,6 @@ class Layer(KeepsArrays):
         self._declared = tuple(vars(self))
         vars(self).update(arrays, _placed=frozenset(arrays))
         self.backend, self.xp, self.dtype, self.index, self.seed = backend, backend.xp, dtype, index, seed
-        self.scratch_for = lru_cache(maxsize=4)(self.make_scratch)  # for full and last batches
 
     def unbound(self) -> "Layer":
         """Return a layer of the same kind and sizes that belongs to no network."""

@@ -38,7 +38,7 @@ def check_trainable(network: Network, data: Dataset, validation: Dataset | None,
     """Raise ArgumentError for what is no network or no data, or does not fit, before any work is done."""
     check_kind("network", network, Network)
     check_kind("data", data, Dataset)
-    remembered = [*optimizer.state.values(), *([network.gradients] if network.optimizer is optimizer else [])]
+    remembered = [*optimizer.state.values(), *([network.gradients] if network.optimizer is optimizer.state else [])]
     for name, arrays, remedy in (("network", [network.parameters], "set sound ones, or make a new network"),
                                  ("optimizer", remembered, "make a new optimiser")):  # fmt: skip
         if not all(bool(network.xp.isfinite(array).all()) for array in arrays):

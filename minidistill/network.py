@@ -5,7 +5,6 @@ shuffles and masks. A parameter of all replicas is one contiguous block, so that
 """
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from . import describe, random
 from .backend import Backend, as_backend
 from .checks import ArgumentError, Array, check_dtype, check_inputs, check_items, check_layers, check_rows, check_seeds
-from .copies import Copyable
+from .copies import Copyable, kept
 from .fused import DenseReLU
 from .layers import Dense, Dropout, Layer, Parameter
 
@@ -51,10 +50,10 @@ class Network(Copyable):
         self.gradients = self.xp.zeros(self.replicas * self.size, dtype=self.dtype)
         self._placed = frozenset({"parameters", "gradients"})  # assigning to them now writes into them: copies.py
         self._bind()
-        self._buffers = lru_cache(maxsize=4)(self._make_buffers)
+        self._buffers: dict[int, Any] = {}  # by batch size: full and last batches, in training and out of it
         self.batch_size = 0
         self.steps = self.epochs = 0  # of training so far; they number the masks, the shuffles and the jitter
-        self.optimizer: Any = None  # the one that stepped last; the gradients may hold its momentum
+        self.optimizer: Any = None  # the state of the one that stepped last; the gradients may hold its momentum
         self.awaits_backward = False  # the training loop asks
 
     _build = __init__  # for copies of derived classes too
@@ -160,21 +159,21 @@ class Network(Copyable):
 
     def _use_buffers(self, batch_size: int) -> None:
         """Point the network and its layers to the buffers for batches of this size."""
-        self._activations, self._input_gradients = self._buffers(batch_size)
-        width = self.n_in
-        for layer in self.layers:
-            layer.scratch = layer.scratch_for((*self.replica_shape, batch_size, width))
-            width = layer.n_out or width
+        buffers = kept(self._buffers, batch_size, self._make_buffers)
+        self._activations, self._input_gradients, scratches = buffers
+        for layer, scratch in zip(self.layers, scratches, strict=True):
+            layer.scratch = scratch
         self.batch_size = batch_size
 
-    def _make_buffers(self, batch_size: int) -> tuple[list[Array], list[Array | None]]:
-        """Make each layer's y, and each layer's dx where somebody reads it.
+    def _make_buffers(self, batch_size: int) -> tuple[list[Array], list[Array | None], list[Any]]:
+        """Make each layer's y, each layer's dx where somebody reads it, and its scratch.
 
         Nobody reads the dx of the first layer with parameters. A layer writes over the y before it if neither of the
         two reads it in backward; never over the input, which belongs to the caller.
         """
         activations: list[Array] = []
         input_gradients: list[Array | None] = []
+        scratches = []
         width, dx_needed, y_is_free = self.n_in, False, False
         for layer in self.layers:
             shape = (*self.replica_shape, batch_size, width)  # x's
@@ -182,6 +181,7 @@ class Network(Copyable):
             width = layer.n_out or width
             y = activations[-1] if in_place else self.xp.empty((*shape[:-1], width), dtype=self.dtype)
             activations.append(y)
+            scratches.append(layer.make_scratch(shape))
             input_gradients.append(self.xp.empty(shape, dtype=self.dtype) if dx_needed else None)
             dx_needed, y_is_free = dx_needed or bool(layer.parameters()), not layer.reads_y
-        return activations, input_gradients
+        return activations, input_gradients, scratches

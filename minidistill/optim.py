@@ -52,10 +52,10 @@ class Optimizer:
                 raise ArgumentError("network must be the one that this optimiser stepped first: make one for each")
             self.network, self.backend = network, network.backend
             self.state = {name: network.xp.zeros_like(network.parameters) for name in self.remembers}
-        if network.optimizer is not self:
+        if network.optimizer is not self.state:
             if self.steps:
                 raise ArgumentError("network must have one optimiser at a time, got one that another has replaced")
-            network.optimizer = self
+            network.optimizer = self.state
             network.gradients.fill(0)  # what an earlier training left there is not this one's momentum
         self.steps += 1
         self._descend(network, dz, learning_rate)

@@ -69,7 +69,9 @@ def words(
 
 def uniform(seed: Any, key: int, counters: Array) -> Array:
     """Return float64 numbers in [0, 1): word / 2**32, exact."""
-    return words(seed, key, counters).astype(np.float64) * 2.0**-32
+    u = words(seed, key, counters).astype(np.float64)
+    u *= 2.0**-32
+    return u
 
 
 def permutation(seed: Any, key: int, counters: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The training loop: batches in, history out. With an Objective it waits for the device between epochs alone."""
+"""The training loop: batches in, history out. It waits for the device between epochs alone."""
 
 from collections.abc import Callable
 

@@ -213,9 +213,9 @@ def test_a_script_that_was_cut_off_goes_on_with_what_is_missing(
 
     monkeypatch.setattr(md, "fit", cut_off_at_the_third)
     with pytest.raises(KeyboardInterrupt):
-        module.Store(tmp_path).train_each(recipe, data, range(4), "a")
+        list(module.Store(tmp_path).train_each(recipe, data, range(4), "a"))
     calls.append(0)
-    networks = module.Store(tmp_path).train_each(recipe, data, range(4), "a")
+    networks = list(module.Store(tmp_path).train_each(recipe, data, range(4), "a"))
     assert len(calls) == 3 + 1 + 2
     assert len({n.parameters.tobytes() for n in networks}) == len(list(tmp_path.iterdir())) == 4
 

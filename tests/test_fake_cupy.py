@@ -144,12 +144,21 @@ def test_a_copy_shares_no_memory_and_is_launched(copy):
     assert count.launches >= 1
 
 
-@pytest.mark.parametrize("reduce", ["sum", "mean", "max", "argmax", "all"])
-def test_a_reduction_stays_on_the_device(reduce):
+@pytest.mark.parametrize(("reduce", "launches"), [("sum", 1), ("mean", 3), ("max", 1), ("argmax", 2), ("all", 1)])
+def test_a_reduction_stays_on_the_device_and_takes_as_many_launches_as_in_cupy(reduce, launches):
     with fake.counting() as count:
         result = getattr(device(2, 3), reduce)()
     assert (type(result), result.shape) == (fake.ndarray, ())
-    assert (count.launches, count.uploads, count.synchronisations) == (1, 1, 0)
+    assert (count.launches, count.uploads, count.synchronisations) == (launches, 1, 0)
+
+
+def test_a_grid_or_a_block_that_cuda_refuses_is_refused():
+    kernel = fake.RawKernel(kernels.SOURCE, "add_scaled", ("-Dreal=double", "-Dpixel=double"))
+    arguments = (device(2), device(2), np.float64(1), np.int64(2))
+    for grid, block in (((1, 65536), (1,)), ((2**31,), (1,)), ((0,), (1,)), ((1,), (1025,)), ((1,), (32, 33))):
+        with pytest.raises(ValueError, match="CUDA_ERROR_INVALID_VALUE"):
+            kernel(grid, block, arguments)
+    kernel((1,), (1024,), arguments)
 
 
 WAITS = [
@@ -203,7 +212,7 @@ KINDS = {  # dropout, α, max-norm, jitter
 }
 
 
-def costs_of_epochs(seeds, kind="all", rows=64, backend=None):
+def costs_of_epochs(seeds, kind="all", rows=64, backend=None, loss=None):
     """The counters of each epoch after the first."""
     dropout, alpha, max_norm, jitter = KINDS[kind]
     backend = backend or CupyBackend(xp=fake)
@@ -213,7 +222,7 @@ def costs_of_epochs(seeds, kind="all", rows=64, backend=None):
     student = md.Network.mlp([16, 40, 40, 3], input_dropout=dropout, dropout=dropout, seeds=seeds, backend=backend)
     totals = []
     with fake.counting() as count:
-        md.fit(student, data, md.Objective(3, alpha), md.SGD(0.1, max_norm=max_norm), epochs=4, batch_size=8,
+        md.fit(student, data, loss or md.Objective(3, alpha), md.SGD(0.1, max_norm=max_norm), epochs=4, batch_size=8,
                jitter=jitter, progress=False, after_epoch=lambda _: totals.append(astuple(count)))  # fmt: skip
     return [fake.Counters(*np.subtract(b, a)) for a, b in pairwise(totals)]
 
@@ -228,6 +237,23 @@ KIND = pytest.mark.parametrize("kind", KINDS)
 def test_an_epoch_waits_for_the_device_once_and_uploads_nothing(seeds, kind, rows):
     for epoch in costs_of_epochs(seeds, kind, rows):
         assert (epoch.synchronisations, epoch.uploads) == (1, 0)
+
+
+OWN_LOSSES = {
+    "one number for T": lambda z, v, y: md.reverse_kl(z, v, 4.0),
+    "a T for each replica": lambda z, v, y: md.kl_divergence(
+        z, v, fake.full((*z.shape[:-2], 1, 1), 4.0, dtype=z.dtype)
+    ),
+    "labels": lambda z, v, y: md.cross_entropy(z, y),
+    "both": lambda z, v, y: md.decoupled(z, v, y, 4.0),
+}
+
+
+@SEEDS
+@pytest.mark.parametrize("loss", OWN_LOSSES.values(), ids=OWN_LOSSES)
+def test_an_epoch_with_a_loss_of_ones_own_waits_once_too(seeds, loss):
+    for epoch in costs_of_epochs(seeds, loss=loss):
+        assert epoch.synchronisations == 1
 
 
 @SEEDS

@@ -127,7 +127,7 @@ def test_every_layers_backward_is_the_derivative_of_its_forward_on_every_backend
     x = np.random.default_rng(1).standard_normal((5, 4)).astype(dtype)
 
     def forward(u, layer=layer):
-        layer.scratch = layer.scratch_for(u.shape)
+        layer.scratch = layer.make_scratch(u.shape)
         out = layer.xp.empty((5, layer.n_out or 4), dtype=u.dtype)
         return layer.forward(u, out, 3)  # step 3: a dropout mask, the same each time
 

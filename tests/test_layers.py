@@ -59,7 +59,7 @@ def forward(backend: Backend, layer: Any, case: Case, x: Any, W: Any, b: Any) ->
     seeds = [case.seed + r for r in range(R[0])] if R else case.seed
     layer.__dict__ = vars(layer.unbound())  # as if it was new
     layer.bind(backend, x.dtype, 1, seed_key(seeds, backend.asarray), arrays if layer.parameters() else {})
-    layer.scratch = layer.scratch_for(x.shape)
+    layer.scratch = layer.make_scratch(x.shape)
     y = backend.xp.empty((*x.shape[:-1], layer.n_out or x.shape[-1]), dtype=x.dtype)
     return layer.forward(x, y, case.step)
 
@@ -259,26 +259,15 @@ def prepared(layer, shape, dtype=np.float32):
         arrays[name] = np.ones((*shape[:-2], *parameter.shape), dtype)
         arrays[f"d{name}"] = np.zeros_like(arrays[name])
     layer.bind(Backend(), np.dtype(dtype), 0, random.seed_key(1), arrays)
-    layer.scratch = layer.scratch_for(shape)
+    layer.scratch = layer.make_scratch(shape)
     return layer
-
-
-def test_a_layer_keeps_its_scratch_for_four_batch_shapes_and_then_gives_up_the_one_unused_longest():
-    layer, kept = prepared(ReLU(), (1, 4)), {}
-    for rows in (1, 2, 3, 4):
-        layer.scratch = layer.scratch_for((rows, 4))
-        kept[rows] = layer.scratch
-        assert (layer.scratch.shape, layer.scratch.dtype) == ((rows, 4), bool)
-    for rows, found in ((1, True), (5, False), (1, True), (3, True), (2, False)):
-        layer.scratch = layer.scratch_for((rows, 4))
-        assert (layer.scratch is kept.get(rows)) == found
 
 
 def test_masks_and_signs_are_boolean_buffers_of_the_layers_output_for_each_shape():
     hidden, relu, dropout = layers = [prepared(layer, (5, 4)) for layer in (DenseReLU(4, 3, 0.5), ReLU(), Dropout(0.5))]
     for rows in (5, 6, 5):
         for layer in layers:
-            layer.scratch = layer.scratch_for((rows, 4))
+            layer.scratch = layer.make_scratch((rows, 4))
         mask, positive = hidden.scratch
         assert positive.shape == mask.keep.shape == (rows, 3)
         assert relu.scratch.shape == dropout.scratch.keep.shape == (rows, 4)

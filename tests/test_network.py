@@ -1,5 +1,7 @@
 """A network: its gradient is the derivative by its parameter vector, and its replicas are networks of their own."""
 
+import gc
+import weakref
 from itertools import pairwise
 from typing import Any
 from unittest.mock import patch
@@ -11,7 +13,20 @@ from hypothesis import strategies as st
 from numerics import complex_step, relative_error
 from strategies import alphas, few, law
 
-from minidistill import SGD, ArgumentError, Dense, DenseReLU, Network, Objective, ReLU, TransferSet, distillation, fit
+from minidistill import (
+    SGD,
+    AdamW,
+    ArgumentError,
+    Dense,
+    DenseReLU,
+    Network,
+    Objective,
+    ReLU,
+    TransferSet,
+    distillation,
+    fit,
+    mnist_transfer,
+)
 from minidistill.backend import Backend
 from minidistill.layers import Layer
 from minidistill.testing.gradients.strategies import labels_B, logits_BN, seeds, temperatures
@@ -189,3 +204,27 @@ def test_a_layer_of_ones_own_needs_forward_and_backward():
     for call in (lambda: Layer().forward(None, None, None), lambda: Layer().backward(None, None)):
         with pytest.raises(NotImplementedError):
             call()
+
+
+def test_a_network_keeps_its_buffers_for_four_batch_sizes_and_then_gives_up_those_unused_longest():
+    network, first = Network([Dense(4, 3), ReLU(), Dense(3, 2)]), {}
+    found = [(1, False), (2, False), (3, False), (4, False), (1, True), (5, False), (1, True), (2, False)]
+    for rows, remembered in found:
+        z, positive = network.forward(np.ones((rows, 4), np.float32)), network.layers[1].scratch
+        assert positive.shape == (rows, 3)
+        assert (first.get(rows, (None, None))[1] is positive) == remembered
+        first[rows] = z, positive
+
+
+def test_a_network_that_nobody_uses_any_more_gives_its_memory_back_at_once():
+    """Without waiting until Python looks for objects that refer to each other in a circle."""
+    gc.disable()
+    try:
+        network, data = Network.mlp([784, 4, 10], dropout=0.5), mnist_transfer().subset(range(20))
+        fit(network, data, Objective(4.0, alpha=1.0), AdamW(1e-3), epochs=1, progress=False)
+        network.predict(data.inputs)
+        parameters = weakref.ref(network.parameters)
+        del network
+        assert parameters() is None
+    finally:
+        gc.enable()

@@ -250,7 +250,7 @@ def test_dropout_keeps_the_mean_of_every_unit_in_training_and_every_unit_outside
     steps, x = 400, np.linspace(-2, 3, 16 * 24).reshape(16, 24)
     layer, out = md.Dropout(rate), backend.asarray(np.zeros(x.shape))
     layer.bind(backend, np.dtype(float), 0, random.seed_key(3), {})
-    layer.scratch = layer.scratch_for(x.shape)
+    layer.scratch = layer.make_scratch(x.shape)
     on_device = backend.asarray(x.copy())
     mean = sum(backend.to_host(layer.forward(on_device, out, step)).copy() for step in range(steps)) / steps
     deviations = (mean - x) / np.abs(x) / np.sqrt((1 / layer.keep - 1) / steps)  # each about N(0, 1)

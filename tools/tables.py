@@ -12,6 +12,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -63,6 +64,35 @@ def laws() -> str:
     return "\n".join(rows)
 
 
+def aims() -> str:
+    """Return a row for each aim of docs/performance.md with what the committed results reached."""
+
+    def result(name: str) -> Any:
+        return json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
+
+    def both(of: dict[str, float], invert: bool = False) -> str:
+        shown = {name.removeprefix("minidistill").strip(", ") or "without MKL": x for name, x in of.items()}
+        return ", ".join(f"{1 / x if invert else x:.2f} {name}" for name, x in shown.items())
+
+    small, wide, teacher = (r["trained"] for r in result("step")["results"])
+    (whole,), predictions = result("epoch")["results"], result("prediction")["results"]
+    peak = result("headline_default").get("peak_megabytes")
+    rows = ["| aim | reached |", "|---|---|"]
+    rows += [
+        f"| plain step, 784-800-800-10: 0.85 of its products' speed | {both(small['ratio_to_products'], invert=True)} |",
+        f"| plain step, 784-1600-1600-10: 0.92 of its products' speed | {both(wide['ratio_to_products'], invert=True)} |",
+        f"| plain step, 800 units: 1.2 x the fastest peer with MKL, 1.0 without | {both(small['ratio_to_best_peer'])} |",
+        f"| plain step, 1600 units: 1.2 x the fastest peer with MKL, 1.0 without | {both(wide['ratio_to_best_peer'])} |",
+        f"| teacher's step: 1.4 x the fastest peer with MKL | {both(teacher['ratio_to_best_peer'])} |",
+        f"| whole student: 1.0 x the fastest peer | {both(whole['ratio_to_best_peer'])} |",
+        "| prediction of 1,000 rows: no slower than ONNX Runtime | "
+        + ", ".join(f"{r['ratio_to_best_peer']:.2f} {r['network']}" for r in predictions if r["batch_size"] > 1)
+        + " |",
+        f"| peak memory of the default main job: 250 MB | {f'{peak:.0f} MB' if peak else 'not in the committed run'} |",
+    ]
+    return "\n".join(rows)
+
+
 def public_names(module: str) -> str:
     """Return a row for each public name of a module: its arguments, and the first sentence of its docstring."""
     of = importlib.import_module(module)
@@ -77,8 +107,8 @@ def public_names(module: str) -> str:
 
 def table(name: str) -> str:
     """Return what stands between the marks of this name; KeyError if there is no such table."""
-    if name == "laws":
-        return laws()
+    if name in ("laws", "aims"):
+        return laws() if name == "laws" else aims()
     if name.startswith("names_of_"):
         return public_names(name.removeprefix("names_of_"))
     stem = name.removesuffix("_line")

@@ -20,7 +20,7 @@ from .reference import Backend
 
 LIBRARIES = ("openblas", "mkl", "numpy")  # what MINIDISTILL_BLAS may say; numpy: what NumPy itself offers, no more
 
-_ROW_MAJOR, _PLAIN, _TRANSPOSED = 101, 111, 112  # the constants of cblas.h
+_ROW_MAJOR, _ORDERS = 101, (111, 112)  # the constants of cblas.h; a matrix as it lies, and transposed
 _NAMES = (
     ("scipy_cblas_{}64_", ctypes.c_int64), ("cblas_{}64_", ctypes.c_int64), ("cblas_{}_64", ctypes.c_int64),
     ("scipy_cblas_{}", ctypes.c_int), ("cblas_{}", ctypes.c_int),
@@ -45,9 +45,9 @@ def product_plan(a: Layout, b: Layout, out: Layout, itemsize: int) -> Any:
     parts = []
     for sizes, strides in (a, b, out):
         (rows, columns), (down, right) = sizes[-2:], (stride // itemsize for stride in strides[-2:])
-        if right == 1 and (down >= columns or rows == 1):
+        if (right == 1 or columns == 1) and (down >= columns or rows == 1):
             turned, step = False, max(down, columns)
-        elif down == 1 and (right >= rows or columns == 1):
+        elif (down == 1 or rows == 1) and right >= rows:
             turned, step = True, max(right, rows)
         else:
             return None
@@ -116,17 +116,12 @@ class BlasBackend(Backend):
         plan = plan_of(a, b, out) if out.dtype in self.routines and out.flags.writeable else None
         if plan is None:
             return False
-        sizes, replicas, (a_turned, *a_steps), (b_turned, *b_steps), (_, *out_steps) = plan
+        sizes, replicas, (a_turned, a_step, a_apart), (b_turned, b_step, b_apart), (_, out_step, out_apart) = plan
         gemm, _ = self.routines[out.dtype]
-        orders = (_TRANSPOSED if turned else _PLAIN for turned in (a_turned, b_turned))
-        constants = (_ROW_MAJOR, *orders, *sizes, 1.0)
-        addresses = _address(a), _address(b), _address(out)
-        for r in range(replicas):
-            at_a, at_b, at_out = (
-                (address + r * apart, step)
-                for address, (step, apart) in zip(addresses, (a_steps, b_steps, out_steps), strict=True)
-            )
-            gemm(*constants, *at_a, *at_b, beta, *at_out)
+        orders, at_a, at_b, at_out = (_ORDERS[a_turned], _ORDERS[b_turned]), _address(a), _address(b), _address(out)
+        for _ in range(replicas):
+            gemm(_ROW_MAJOR, *orders, *sizes, 1.0, at_a, a_step, at_b, b_step, beta, at_out, out_step)
+            at_a, at_b, at_out = at_a + a_apart, at_b + b_apart, at_out + out_apart
         return True
 
 

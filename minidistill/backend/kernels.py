@@ -1,7 +1,7 @@
 """The CUDA kernels of the CuPy backend: what stands between the matrix products of a training step, fused.
 
 `real` is the type of the arrays, `pixel` of images. A thread computes one element, except in `objective` (a block of
-threads for a row) and in `max_norm` (a block for 32 columns), which add up across threads. Each kernel computes what
+threads for a row) and in `max_norm` (a block for 8 columns), which add up across threads. Each kernel computes what
 the method of the same name in reference.py does.
 """
 
@@ -190,20 +190,21 @@ extern "C" __global__ void adamw(real* w, real* first, real* second, const real*
     w[i] = kept * w[i] - rate * (first[i] / (sqrt(second[i] * scale2) + epsilon));
 }
 
-// A block for 32 columns of one replica's W: threadIdx.x is the column, threadIdx.y a share of the rows.
+// A block for 8 columns, 32 bytes and more of a row, of one replica's W: threadIdx.x is the column, threadIdx.y a share
+// of the rows. Replicas are counted by blockIdx.x, which alone may exceed 65,535.
 extern "C" __global__ void max_norm(real* W, real limit, int n_in, int n_out) {
-    __shared__ real sums[8][32];
-    int tx = threadIdx.x, ty = threadIdx.y, column = blockIdx.x * 32 + tx;
-    W += (long long)blockIdx.y * n_in * n_out;
+    __shared__ real sums[32][8];
+    int tx = threadIdx.x, ty = threadIdx.y, column = blockIdx.y * 8 + tx;
+    W += (long long)blockIdx.x * n_in * n_out;
     real sum = 0;
     if (column < n_out)
-        for (int i = ty; i < n_in; i += 8) sum += W[(long long)i * n_out + column] * W[(long long)i * n_out + column];
+        for (int i = ty; i < n_in; i += 32) sum += W[(long long)i * n_out + column] * W[(long long)i * n_out + column];
     sums[ty][tx] = sum;
     __syncthreads();
     sum = 0;
-    for (int i = 0; i < 8; i++) sum += sums[i][tx];
+    for (int i = 0; i < 32; i++) sum += sums[i][tx];
     real norm = sqrt(sum);
     if (column < n_out && norm > limit)
-        for (int i = ty; i < n_in; i += 8) W[(long long)i * n_out + column] *= limit / norm;
+        for (int i = ty; i < n_in; i += 32) W[(long long)i * n_out + column] *= limit / norm;
 }
 """

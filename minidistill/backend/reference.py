@@ -128,10 +128,11 @@ class Backend:
 
     def accumulate_sum(self, x: Array, out: Array, beta: float) -> Array:
         """Write out (..., 1, n) = beta out + Σ_B x (..., B, n), as a product with a row of ones."""
-        rows = x.shape[-2], x.dtype
-        if rows not in self._ones:
-            self._ones[rows] = self.xp.ones((1, x.shape[-2]), dtype=x.dtype)
-        ones = self.xp.broadcast_to(self._ones[rows], (*x.shape[:-2], 1, x.shape[-2]))
+        rows, dtype = x.shape[:-1], x.dtype  # (..., B)
+        if (rows, dtype) not in self._ones:
+            one_row = self.xp.ones((1, rows[-1]), dtype=dtype)
+            self._ones[rows, dtype] = self.xp.broadcast_to(one_row, (*rows[:-1], 1, rows[-1]))
+        ones = self._ones[rows, dtype]
         return self.accumulate(ones, x, out, beta)
 
     def affine_relu_dropout(

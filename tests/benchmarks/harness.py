@@ -12,7 +12,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,41 +22,42 @@ import numpy as np
 SETTLE = 0.05  # seconds before each turn, in which the threads of the one before fall asleep
 
 
-def serve(make: Callable[..., Callable[[], object]], *arguments: Any, warmups: int = 2) -> None:
-    """A contender's side: make it and warm it up, say so, then time as many calls as each line that comes in says."""
+def serve(make: Callable[..., tuple[Callable[[], object], Callable[[], object]]], *arguments: Any) -> None:
+    """A contender's side: make (run, wait), say so, then time as many runs, and a wait, as each line says.
+
+    A contender that cannot be made is absent, with the reason.
+    """
     try:
-        run = make(*arguments)
-        for _ in range(warmups):
-            run()
-    except ImportError as error:
-        print(json.dumps({"absent": str(error)}), flush=True)
+        run, wait = make(*arguments)
+    except Exception as error:
+        print(json.dumps({"absent": f"{type(error).__name__}: {error}"}), flush=True)
         return
     print(json.dumps({"ready": True}), flush=True)
     for line in sys.stdin:
-        times = []
-        for _ in range(int(line)):
-            start = time.perf_counter()
+        runs, start = int(line), time.perf_counter()
+        for _ in range(runs):
             run()
-            times.append(time.perf_counter() - start)
-        print(json.dumps(times), flush=True)
+        wait()
+        print(json.dumps((time.perf_counter() - start) / runs), flush=True)
 
 
 class Contender:
     """The driver's side of a process that runs `command`."""
 
     def __init__(self, name: str, command: list[str]) -> None:
-        self.name, self.times = name, list[float]()
+        self.name = name
         pipe = subprocess.PIPE
         self.process = subprocess.Popen([sys.executable, *command], stdin=pipe, stdout=pipe, text=True)
         answer = self._read()
         self.absent: str | None = answer.get("absent")
 
-    def turn(self, repeats: int) -> None:
+    def turn(self, repeats: int) -> float:
+        """Seconds of a run, the mean of this many."""
         assert self.process.stdin is not None
         time.sleep(SETTLE)
         self.process.stdin.write(f"{repeats}\n")
         self.process.stdin.flush()
-        self.times += self._read()
+        return float(self._read())
 
     def close(self) -> None:
         assert self.process.stdin is not None
@@ -70,17 +72,47 @@ class Contender:
         return json.loads(line)
 
 
-def compare(commands: dict[str, list[str]], rounds: int, repeats: int) -> tuple[dict[str, float], dict[str, str]]:
-    """(median seconds of each contender here, reason for each that is not); `rounds` turns of `repeats` calls."""
-    contenders = [Contender(name, command) for name, command in commands.items()]
-    absent = {c.name: c.absent for c in contenders if c.absent is not None}
-    present = [c for c in contenders if c.absent is None]
-    for _ in range(rounds):
-        for contender in present:
-            contender.turn(repeats)
-    for contender in contenders:
+Commands = dict[str, list[str]]
+Times = dict[str, list[float]]
+
+
+@contextmanager
+def contenders(commands: Commands) -> Iterator[tuple[list[Contender], dict[str, str]]]:
+    """Those that are here, and the reason for each that is not."""
+    all_of_them = [Contender(name, command) for name, command in commands.items()]
+    yield [c for c in all_of_them if c.absent is None], {c.name: c.absent for c in all_of_them if c.absent is not None}
+    for contender in all_of_them:
         contender.close()
-    return {c.name: statistics.median(c.times) for c in present}, absent
+
+
+def rounds_of(present: list[Contender], rounds: int, repeats: int, once: Iterable[str] = ()) -> Times:
+    """The seconds of each contender's turns, of `repeats` runs each; those named in `once` have a single turn."""
+    times: Times = {contender.name: [] for contender in present}
+    for number in range(rounds):
+        for contender in (c for c in present if number == 0 or c.name not in once):
+            times[contender.name].append(contender.turn(repeats))
+    return times
+
+
+def turns(commands: Commands, rounds: int, repeats: int, once: Iterable[str] = ()) -> tuple[Times, dict[str, str]]:
+    """The seconds of each contender's turns, and the reasons of those that are absent."""
+    with contenders(commands) as (present, absent):
+        return rounds_of(present, rounds, repeats, once), absent
+
+
+def compare(
+    commands: Commands, rounds: int, repeats: int, between: int | None = None
+) -> tuple[list[dict[str, float]], dict[str, str]]:
+    """Medians of each contender's turns: at first, and with `between` again, after so many runs of each."""
+    with contenders(commands) as (present, absent):
+        for contender in present:
+            contender.turn(3)  # warm
+        measured = [rounds_of(present, rounds, repeats)]
+        if between is not None:
+            for contender in present if between else []:
+                contender.turn(between)
+            measured.append(rounds_of(present, rounds, repeats))
+    return [{name: statistics.median(times) for name, times in one.items()} for one in measured], absent
 
 
 def options(description: str | None, rounds: int, repeats: int) -> argparse.ArgumentParser:
@@ -91,7 +123,10 @@ def options(description: str | None, rounds: int, repeats: int) -> argparse.Argu
     return parser
 
 
-def versions(packages: Iterable[str] = ("numpy", "torch", "jax", "onnxruntime", "minidistill")) -> dict[str, str]:
+PACKAGES = ("numpy", "mkl", "torch", "jax", "onnxruntime", "minidistill")
+
+
+def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     """What is installed of these, and the processor: a time without them says nothing."""
     from importlib import metadata
 

@@ -53,8 +53,11 @@ def make_onnxruntime(sizes: list[int], rows: int) -> Callable[[], np.ndarray]:
     return lambda: session.run(None, {"x": x})[0]
 
 
-def make(name: str, sizes: list[int], rows: int) -> Callable[[], np.ndarray]:
-    return (make_minidistill if name == OURS else make_onnxruntime)(sizes, rows)
+def make(name: str, sizes: list[int], rows: int) -> tuple[Callable[[], object], Callable[[], object]]:
+    if name != OURS:
+        return make_onnxruntime(sizes, rows), lambda: None
+    predict = make_minidistill(sizes, rows)
+    return predict, lambda: md.get_backend().to_host(predict())
 
 
 def report(record: dict[str, Any]) -> str:
@@ -74,7 +77,7 @@ def main() -> None:
     for network, sizes in SHAPES.items():
         for rows in ROWS:
             commands = {name: [__file__, "--serve", name, json.dumps(sizes), str(rows)] for name in (OURS, PEER)}
-            seconds, absent = compare(commands, arguments.rounds, arguments.repeats)
+            (seconds,), absent = compare(commands, arguments.rounds, arguments.repeats)
             ratio = seconds[PEER] / seconds[OURS] if PEER in seconds else None
             results.append(
                 {

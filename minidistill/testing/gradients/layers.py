@@ -97,7 +97,7 @@ class _Trial:
         bound = dict(zip(names, parameters, strict=True))
         bound |= {f"d{name}": np.full_like(array, np.nan) for name, array in bound.items()}
         layer.bind(Backend(), dtype, INDEX, seed_key(self.seed), bound)
-        layer.scratch = layer.scratch_for(x.shape)
+        layer.scratch = layer.make_scratch(x.shape)
         out = x if in_place else np.full((*x.shape[:-1], layer.n_out or x.shape[-1]), np.nan, dtype)
         before = x.copy()
         y = layer.forward(x, out, self.step)
@@ -132,9 +132,9 @@ def _require_any_batch(name: str, trial: "_Trial", dx: Array, gradients: dict[st
     """Run a shorter batch and then the first again, on one bound layer: what it keeps must not be of either alone."""
     layer, y, x = trial.forward()
     try:
-        layer.scratch = layer.scratch_for(x[:-1].shape)
+        layer.scratch = layer.make_scratch(x[:-1].shape)
         layer.forward(x[:-1].copy(), np.full_like(y[:-1], np.nan), trial.step)
-        layer.scratch = layer.scratch_for(x.shape)
+        layer.scratch = layer.make_scratch(x.shape)
         layer.forward(x, y, trial.step)
         again = layer.backward(_cotangent(y.shape, trial.seed), np.full_like(x, np.nan), 0.0)
     except (ValueError, IndexError) as error:
