@@ -12,8 +12,10 @@ from collections.abc import Callable
 from itertools import islice, pairwise
 from typing import Any
 
-from contenders import BATCH, MKL, MOMENTUM, OURS, PEERS, RATES, T, make, mnist
+from contenders import BATCH, MKL, MOMENTUM, ON_CPU, ON_GPU, OURS, PEERS, PRODUCTS, RATES, T, make, mnist
 from harness import options, save, serve, turns
+
+from minidistill import linear_decay
 
 STUDENT, TEACHER = [784, 800, 800, 10], [784, 1600, 1600, 10]
 EPOCHS, STEPS = 8, 469  # of a whole student; of an epoch
@@ -21,14 +23,15 @@ USUAL = "torch, the usual pipeline"
 Calls = tuple[Callable[[], object], Callable[[], object]]
 
 
-def make_epoch(name: str, steps: int) -> Calls:
+def make_epoch(name: str, steps: int, device: str) -> Calls:
     if name == USUAL:
-        return make_usual(steps), lambda: None
-    md, *_ = mnist()
-    schedule = md.linear_decay(RATES["plain"], warmup=0.1)
-    training = make(
-        name, STUDENT, "plain", lambda step: schedule(step / (EPOCHS * STEPS)) if step < EPOCHS * STEPS else 0
-    )
+        return make_usual(steps, device), lambda: None
+    schedule = linear_decay(RATES["plain"], warmup=0.1)
+
+    def rate(step: int) -> float:
+        return float(schedule(min(1.0, step / (EPOCHS * STEPS))))
+
+    training = make(name, STUDENT, "plain", rate, device == "gpu")
 
     def epoch() -> int:
         for _ in range(steps):
@@ -39,7 +42,7 @@ def make_epoch(name: str, steps: int) -> Calls:
     return epoch, training.wait
 
 
-def make_usual(steps: int) -> Callable[[], object]:
+def make_usual(steps: int, device: str) -> Callable[[], object]:
     import torch
     from torch import nn
     from torch.nn import functional as F  # noqa: N812  # its usual name
@@ -63,18 +66,20 @@ def make_usual(steps: int) -> Callable[[], object]:
 
     _, *sets = mnist()
     training, test = map(Images, sets)
-    teacher, student = mlp(TEACHER).eval(), mlp(STUDENT)
+    where = torch.device("cuda" if device == "gpu" else "cpu")
+    teacher, student = mlp(TEACHER).eval().to(where), mlp(STUDENT).to(where)
     optimizer = torch.optim.SGD(student.parameters(), lr=1e-3, momentum=MOMENTUM)
 
     def epoch() -> None:
         for images, _ in islice(DataLoader(training, batch_size=BATCH, shuffle=True), steps):
             optimizer.zero_grad()
+            images = images.to(where)
             with torch.no_grad():
                 p = F.softmax(teacher(images) / T, dim=1)
             (F.kl_div(F.log_softmax(student(images) / T, dim=1), p, reduction="batchmean") * T**2).backward()
             optimizer.step()
         with torch.no_grad():
-            sum(int((student(images).argmax(1) != y).sum()) for images, y in DataLoader(test, BATCH))
+            sum(int((student(x.to(where)).argmax(1).cpu() != y).sum()) for x, y in DataLoader(test, BATCH))
 
     return epoch
 
@@ -83,9 +88,9 @@ def report(record: dict[str, Any]) -> str:
     """Return a row for each contender: the whole student, its first epoch and its last."""
     (r,) = record["results"]
     rows = [
-        f"| 784-800-800-10, {EPOCHS} epochs with evaluation | whole | first epoch | last epoch | its time over ours |"
+        f"| 784-800-800-10, {EPOCHS} epochs, evaluated | whole | first epoch | last epoch | its time over ours |",
+        "|---|---:|---:|---:|---:|",
     ]
-    rows.append("|---|---:|---:|---:|---:|")
     for name, s in r["seconds"].items():
         whole = f"{s:.1f} s" if name != USUAL else f"{s:.1f} s, from one epoch"
         first, last = r["epochs"][name][0], r["epochs"][name][-1]
@@ -96,9 +101,11 @@ def report(record: dict[str, Any]) -> str:
 def main() -> None:
     parser = options(__doc__, rounds=EPOCHS, repeats=1)
     parser.add_argument("--steps", type=int, default=STEPS, help="of an epoch; fewer for a look")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="of all contenders")
     arguments = parser.parse_args()
-    names = (OURS, MKL, *PEERS, USUAL)
-    commands = {name: [__file__, "--serve", name, str(arguments.steps)] for name in names}
+    everybody = ON_GPU if arguments.device == "gpu" else ON_CPU
+    names = (*(name for name in everybody if name != PRODUCTS), USUAL)
+    commands = {name: [__file__, "--serve", name, str(arguments.steps), arguments.device] for name in names}
     times, absent = turns(commands, arguments.rounds, arguments.repeats, once=(USUAL,))
     seconds = {name: statistics.fmean(epochs) * EPOCHS for name, epochs in times.items()}
     fastest = min((s for name, s in seconds.items() if name in PEERS), default=None)
@@ -113,6 +120,6 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        serve(make_epoch, sys.argv[2], int(sys.argv[3]))
+        serve(make_epoch, sys.argv[2], int(sys.argv[3]), sys.argv[4])
     else:
         main()

@@ -21,7 +21,8 @@ def pixels(rows: int) -> np.ndarray:
 
 
 def make_minidistill(sizes: list[int], rows: int) -> Callable[[], np.ndarray]:
-    network, x = md.Network.mlp(sizes), pixels(rows)
+    network = md.Network.mlp(sizes)
+    x = network.backend.asarray(pixels(rows))
     return lambda: network.predict(x)
 
 
@@ -33,7 +34,8 @@ def make_onnxruntime(sizes: list[int], rows: int) -> Callable[[], np.ndarray]:
     layers = [layer for layer in md.Network.mlp(sizes).layers if isinstance(layer, md.Dense)]
     nodes, weights, h = [], [], "x"
     for i, layer in enumerate(layers):
-        weights += [numpy_helper.from_array(layer.W, f"W{i}"), numpy_helper.from_array(layer.b[0], f"b{i}")]
+        W, b = map(md.get_backend().to_host, (layer.W, layer.b[0]))
+        weights += [numpy_helper.from_array(W, f"W{i}"), numpy_helper.from_array(b, f"b{i}")]
         nodes.append(helper.make_node("Gemm", [h, f"W{i}", f"b{i}"], [f"a{i}"]))
         h = f"a{i}"
         if i < len(layers) - 1:
@@ -48,7 +50,7 @@ def make_onnxruntime(sizes: list[int], rows: int) -> Callable[[], np.ndarray]:
     onnx.checker.check_model(model)
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     x = pixels(rows)
-    ours = make_minidistill(sizes, rows)()
+    ours = md.get_backend().to_host(make_minidistill(sizes, rows)())
     np.testing.assert_allclose(session.run(None, {"x": x})[0], ours, rtol=1e-3, atol=1e-4 * np.abs(ours).max())
     return lambda: session.run(None, {"x": x})[0]
 

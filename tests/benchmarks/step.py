@@ -7,13 +7,14 @@ own training, when momentum has met what it meets in practice. `products` is the
 alone, by NumPy. "flushing" is torch.set_flush_denormal(True).
 """
 
+import argparse
 import json
 import sys
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
-from contenders import BATCH, MKL, OURS, PEERS, PRODUCTS, RATES, make
+from contenders import BATCH, MKL, ON_CPU, ON_GPU, OURS, PEERS, PRODUCTS, RATES, make
 from harness import compare, options, save, serve
 
 SHAPES = ([784, 800, 800, 10], [784, 1600, 1600, 10])
@@ -21,19 +22,19 @@ WARMUP, EPOCH = 500, 469  # steps over which the learning rate rises; steps of a
 STATES = ("fresh", "trained")
 
 
-def make_step(name: str, sizes: list[int], kind: str) -> tuple[Callable[[], object], Callable[[], object]]:
-    training = make(name, sizes, kind, lambda step: RATES[kind] * min(1.0, (step + 1) / WARMUP))
+def make_step(name: str, sizes: list[int], kind: str, device: str) -> tuple[Callable[[], object], Callable[[], object]]:
+    training = make(name, sizes, kind, lambda step: RATES[kind] * min(1.0, (step + 1) / WARMUP), device == "gpu")
     return training.step, training.wait
 
 
-def measure(
-    sizes: list[int], kind: str, names: tuple[str, ...], rounds: int, repeats: int, epochs: int
-) -> dict[str, Any]:
-    commands = {name: [__file__, "--serve", name, json.dumps(sizes), kind] for name in names}
-    times, absent = compare(commands, rounds, repeats, between=epochs * EPOCH)
+def measure(sizes: list[int], kind: str, names: tuple[str, ...], arguments: argparse.Namespace) -> dict[str, Any]:
+    epochs, shape = arguments.epochs, json.dumps(sizes)
+    commands = {name: [__file__, "--serve", name, shape, kind, arguments.device] for name in names}
+    times, absent = compare(commands, arguments.rounds, arguments.repeats, between=epochs * EPOCH)
     result: dict[str, Any] = {"shape": sizes, "kind": kind, "batch_size": BATCH, "epochs": epochs, "absent": absent}
     for state, seconds in zip(STATES, times, strict=True):
-        fastest = min((s for name, s in seconds.items() if name in PEERS), default=None)
+        peers = [s for name, s in seconds.items() if name in PEERS]  # of one network in float32
+        fastest = min(peers, default=None)
         ours = {name: seconds[name] for name in (OURS, MKL) if name in seconds}
         result[state] = {
             "seconds": seconds,
@@ -84,18 +85,20 @@ def main() -> None:
     parser = options(__doc__, rounds=10, repeats=20)
     parser.add_argument("--no-peers", action="store_true", help="the products alone for comparison")
     parser.add_argument("--epochs", type=int, default=5, help="trained between the two measurements")
+    parser.add_argument("--device", choices=("cpu", "gpu"), default="cpu", help="of all contenders")
     arguments = parser.parse_args()
-    names = (OURS, PRODUCTS) if arguments.no_peers else (OURS, MKL, PRODUCTS, *PEERS)
+    everybody = ON_GPU if arguments.device == "gpu" else ON_CPU
+    names = (OURS, PRODUCTS) if arguments.no_peers else everybody
     results = []
     for sizes, kind in ((SHAPES[0], "plain"), (SHAPES[1], "plain"), (SHAPES[1], "teacher")):
-        results.append(measure(sizes, kind, names, arguments.rounds, arguments.repeats, arguments.epochs))
+        results.append(measure(sizes, kind, names, arguments))
         print(describe(results[-1]), flush=True)
         save(arguments.json, results)
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        name, sizes, kind = sys.argv[2:]
-        serve(make_step, name, json.loads(sizes), kind)
+        name, sizes, kind, device = sys.argv[2:]
+        serve(make_step, name, json.loads(sizes), kind, device)
     else:
         main()
