@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import minidistill as md
 from minidistill import shell
 from minidistill.checks import check_count
@@ -66,6 +64,8 @@ def start(
         ) from None
     if arguments.backend:
         md.set_backend(arguments.backend)
+    if md.get_backend().name == "cupy":
+        print("On its first use CuPy compiles its kernels, for some seconds.", file=sys.stderr)
     train, test = md.load_images(arguments.data) if arguments.data else md.mnist()
     return train.subset(slice(quick_rows)) if arguments.preset == "quick" else train, test
 
@@ -91,7 +91,7 @@ def record(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
         "data": str(arguments.data) if arguments.data else "MNIST",
         "backend": backend.name,
         "device": backend.device(),
-        "versions": {"minidistill": md.__version__, "numpy": np.__version__},
+        "versions": {"minidistill": md.__version__, **backend.versions()},
         "commit": commit(),
         "date": time.strftime("%Y-%m-%d"),
         "seconds": seconds,

@@ -27,6 +27,7 @@ from .objective import Objective
 from .optim import SGD, AdamW, Optimizer
 from .schedules import constant_rate, cosine_decay, linear_decay, step_decay
 from .softmax import log_softmax, softmax
+from .standardise import Standardise
 from .train import fit
 
 __version__ = "0.1.0"
@@ -52,6 +53,7 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "ReLU",
+    "Standardise",
     "TransferSet",
     "arithmetic_mean",
     "constant_rate",

@@ -1,4 +1,4 @@
-"""The command line, `python -m minidistill`: info tells what it would run on, check judges a distillation loss."""
+"""The command line, `python -m minidistill`: distil your own, predict with a student, judge a loss, see what runs."""
 
 import argparse
 import json
@@ -6,12 +6,14 @@ import platform
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from . import __version__
 from .backend import BlasBackend, get_backend, set_backend
-from .checks import BackendUnavailable
+from .checks import ArgumentError, BackendUnavailable
+from .distil import Settings, distil, predict, report, save_student, transfer_set
 from .shell import check_outputs, run, whole_file
 
 
@@ -51,7 +53,12 @@ def command(arguments: Sequence[str] | None) -> int:
         "it returns a value or (value, gradient). Exit code 0: every law holds, 1: one is broken, 2: usage, or a "
         "function that cannot be judged."
     )
+    add_distil(commands)
     options = parser.parse_args(arguments)
+    if options.command in ("distill", "predict"):
+        if options.backend:
+            set_backend(options.backend)
+        return distil_files(options) if options.command == "distill" else predict_file(options)
     if options.command == "check":
         if options.target is None and options.expect and ":" in options.expect[-1]:
             options.target = options.expect.pop()  # the words of --expect stood before it
@@ -63,6 +70,73 @@ def command(arguments: Sequence[str] | None) -> int:
     show_info()
     if options.bench:
         show_bench()
+    return 0
+
+
+def add_distil(commands: Any) -> None:
+    """Add the commands `distill` and `predict`."""
+    distill = commands.add_parser(
+        "distill", help="a small network out of files of inputs and of a teacher's logits",
+        description="Train a student on inputs (N, ...) and a teacher's logits for them (N, classes); the best epoch "
+        "by held-out rows is kept in a folder. Files: .npy (mapped), .npz with one array, .csv with a header, or IDX.",
+    )  # fmt: skip
+    distill.add_argument("--inputs", type=Path, required=True, metavar="FILE", help="floats, or uint8 pixels")
+    distill.add_argument(
+        "--teacher-logits", type=Path, required=True, nargs="+", metavar="FILE", help="several: an ensemble"
+    )
+    distill.add_argument("--teacher-probabilities", action="store_true", help="those files hold probabilities at T = 1")
+    distill.add_argument("--labels", type=Path, metavar="FILE", help="integers from 0; default: soft targets alone")
+    distill.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder for the student")
+    distill.add_argument(
+        "--hidden", default="800,800", metavar="N,N", help="units of the hidden layers (default: 800,800)"
+    )
+    distill.add_argument(
+        "--temperature", default="4", metavar="T", help="or auto: the best of 1, 2, 4, 8, 16 (default: 4)"
+    )
+    distill.add_argument("--soft-weight", type=float, metavar="A", help="in [0, 1]; default: 0.9 with labels, else 1")
+    distill.add_argument("--mean", choices=("geometric", "arithmetic"), default="geometric", help="of several teachers")
+    defaults = Settings()
+    for option, kind, text in (
+        ("epochs", int, "trained"), ("batch-size", int, "rows"), ("learning-rate", float, "AdamW's, at its peak"),
+        ("dropout", float, "on hidden units"), ("validation", float, "share of rows that choose"), ("seed", int, ""),
+    ):  # fmt: skip
+        default = getattr(defaults, option.replace("-", "_"))
+        distill.add_argument(f"--{option}", type=kind, default=default, help=f"{text} (default: {default})".strip())
+    predict = commands.add_parser("predict", help="the logits of a student for a file of inputs")
+    predict.add_argument("folder", type=Path, metavar="DIR", help="of a network that was saved")
+    predict.add_argument(
+        "--inputs", type=Path, required=True, metavar="FILE", help="as of distill; one row or a million"
+    )
+    predict.add_argument("--probabilities", action="store_true", help="at T = 1, instead of logits")
+    predict.add_argument("--out", type=Path, required=True, metavar="FILE.npy")
+    for command in (distill, predict):
+        command.add_argument("--backend", choices=("numpy", "cupy"), help="else $MINIDISTILL_BACKEND or numpy")
+
+
+def distil_files(options: argparse.Namespace) -> int:
+    """Distil what the files hold into a new folder, and print what it reached."""
+    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+        raise ArgumentError(f"--out must be a new or an empty folder, got {str(options.out)!r}")
+    try:
+        hidden = [int(units) for units in options.hidden.split(",")]
+        temperature = options.temperature if options.temperature == "auto" else float(options.temperature)
+    except ValueError as error:
+        raise ArgumentError(f"--hidden must be whole numbers with commas, --temperature a number: {error}") from None
+    names = ("soft_weight", "mean", "epochs", "batch_size", "learning_rate", "dropout", "validation", "seed")
+    settings = Settings(hidden, temperature, **{name: getattr(options, name) for name in names})
+    data = transfer_set(options.inputs, options.teacher_logits, options.labels, settings, options.teacher_probabilities)
+    options.out.mkdir(parents=True, exist_ok=True)  # before the work: what cannot be written is told now
+    student, summary = distil(data, settings)
+    save_student(student, summary, options.out)
+    print(f"{report(summary)}\nsaved        {options.out}")
+    return 0
+
+
+def predict_file(options: argparse.Namespace) -> int:
+    """Write a student's predictions."""
+    check_outputs({"--out": options.out})
+    rows = predict(options.folder, options.inputs, options.out, options.probabilities)
+    print(f"{rows:,} rows written to {options.out}")
     return 0
 
 

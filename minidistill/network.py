@@ -13,14 +13,15 @@ import numpy as np
 from . import describe, random
 from .backend import Backend, as_backend
 from .checks import ArgumentError, Array, check_dtype, check_inputs, check_items, check_layers, check_rows, check_seeds
-from .copies import Copyable, kept
+from .copies import kept
 from .fused import DenseReLU
 from .layers import Dense, Dropout, Layer, Parameter
+from .storage import Storable
 
 BLOCK = 1000  # rows that predict takes at a time
 
 
-class Network(Copyable):
+class Network(Storable):
     """Stack `layers`, whose sizes fit, and give them parameters.
 
     seeds: an int in [0, 2**32), or a list of R of them for R replicas; it determines the first weights, and in training

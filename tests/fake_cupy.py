@@ -200,7 +200,20 @@ class RawKernel:
         self.kernel.run(grid, block, [_unwrap(a) for a in arguments])
 
 
-cuda = SimpleNamespace(cublas=fake_cuda.Cublas(_count), get_cublas_handle=lambda: 0)
+cuda = SimpleNamespace(
+    cublas=fake_cuda.Cublas(_count),
+    get_cublas_handle=lambda: 0,
+    Device=lambda: SimpleNamespace(id=0),
+    runtime=SimpleNamespace(
+        getDeviceProperties=lambda device: {"name": b"a pretended device"},
+        runtimeGetVersion=lambda: 0,
+        driverGetVersion=lambda: 0,
+    ),
+)
+
+
+def is_available() -> bool:
+    return True
 
 
 def shares_memory(a: ndarray, b: ndarray) -> bool:

@@ -1,4 +1,7 @@
-"""The benchmarks run, on a small scale, and write what they promise; nothing is asserted on time."""
+"""The benchmarks run, on a small scale, and write what they promise; nothing is asserted on time.
+
+Those of a step and of a whole student are in tests/test_gpu_command.py.
+"""
 
 import json
 from pathlib import Path
@@ -12,21 +15,6 @@ def results_of(tmp_path: Path, *command: str) -> list[dict]:
     assert done.returncode == 0, done.stderr
     print(done.stdout)  # shown with pytest -s
     return json.loads(path.read_text())["results"]
-
-
-def test_the_step_benchmark_gives_the_ratio_to_the_matrix_products(tmp_path: Path) -> None:
-    small = ("--no-peers", "--rounds", "2", "--repeats", "3", "--epochs", "0")
-    results = results_of(tmp_path, "tests/benchmarks/step.py", *small)
-    assert [r["kind"] for r in results] == ["plain", "plain", "teacher"]
-    for r in (r | r[state] for r in results for state in ("fresh", "trained")):
-        assert r["batch_size"] == 128
-        assert r["ratio_to_products"]["minidistill"] == r["seconds"]["minidistill"] / r["seconds"]["products"]
-
-
-def test_the_whole_student_is_timed_epoch_by_epoch(tmp_path: Path) -> None:
-    (r,) = results_of(tmp_path, "tests/benchmarks/epoch.py", "--rounds", "2", "--steps", "3")
-    assert len(r["epochs"]["minidistill"]) == 2
-    assert set(r["seconds"]) | set(r["absent"]) >= {"minidistill", "minidistill, MKL", "torch compile", "jax jit"}
 
 
 def test_a_peer_that_is_not_installed_is_named_as_absent(tmp_path: Path) -> None:

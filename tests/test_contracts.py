@@ -9,7 +9,7 @@ import pytest
 from own_layers import GELU, LayerNorm, Tanh, inputs
 
 import minidistill as md
-from minidistill import Dense, DenseReLU, Dropout, Layer, Network, Parameter, ReLU
+from minidistill import Dense, DenseReLU, Dropout, Layer, Network, Parameter, ReLU, Standardise
 from minidistill.backend import Backend, BlasBackend, CupyBackend
 from minidistill.backend.reference import XP_FUNCTIONS
 from minidistill.testing import WrongGradient, WrongLayer, check_gradient, check_layer
@@ -24,6 +24,7 @@ LAYERS = {
     "Tanh": Tanh,
     "GELU": GELU,
     "LayerNorm": lambda: LayerNorm(4),
+    "Standardise": lambda: Standardise([0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 0.5, 0.1]),
 }
 
 
@@ -132,6 +133,7 @@ STACKS = {
     "activations in a row": lambda: [Dense(3, 4), Tanh(), ReLU(), Dropout(0.3), GELU(), Dropout(0.3), Dense(4, 2)],
     "norms between": lambda: [LayerNorm(3), Dense(3, 4), LayerNorm(4), Tanh(), Dropout(0.2), LayerNorm(4), GELU(),
                               DenseReLU(4, 4, 0.3), Tanh(), Dense(4, 2)],
+    "standardised": lambda: [Standardise([0.1, 0.2, 0.3], [2.0, 0.5, 1.0]), Dropout(0.3), Dense(3, 4), Dense(4, 2)],
     "first of all": lambda: [Dropout(0.3), Tanh(), GELU(), Dense(3, 4), Dropout(0.3), LayerNorm(4), Dense(4, 2)],
 }  # fmt: skip
 

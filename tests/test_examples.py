@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from small_mnist import write_small_mnist
 
 import minidistill as md
 
@@ -55,16 +56,29 @@ def test_the_main_job_ends_with_its_table_its_json_and_its_figure(tmp_path: Path
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("script", SCRIPTS)
-def test_every_example_ends_with_its_table_its_json_and_its_figure(script: str, tmp_path: Path, runs: Path) -> None:
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders with the first images of MNIST; fewer for the stand-in, which is slow."""
+    sizes = {"numpy": (1000, 300), "cupy": (140, 200)}
+    return {name: write_small_mnist(tmp_path_factory.mktemp(name), *rows) for name, rows in sizes.items()}
+
+
+@pytest.mark.parametrize("script", [Path(HEADLINE).name, *SCRIPTS])
+@pytest.mark.parametrize("backend", ["numpy", "cupy"])
+def test_every_example_ends_with_its_table_its_json_and_its_figure(
+    backend: str, script: str, tmp_path: Path, runs: Path, small: dict[str, Path]
+) -> None:
+    """Also on the stand-in for CuPy, two seeds as replicas: nothing is mixed with arrays of the host."""
     pytest.importorskip("matplotlib")
     results, figure = tmp_path / "results.json", tmp_path / "figure.png"
-    options = ["--quick", "--seeds", "1", "--json", str(results), "--figure", str(figure), "--runs", str(runs)]
-    done = call(f"examples/{script}", *options)
+    options = ["--quick", "--seeds", "2", "--data", str(small[backend]), "--backend", backend, "--runs", str(runs)]
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "fake")])
+    done = call(f"examples/{script}", *options, "--json", str(results), "--figure", str(figure), PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
-    assert "preset quick, 1 seed, numpy on CPU" in done.stdout
+    assert f"preset quick, 2 seeds, {backend} on {'CPU' if backend == 'numpy' else 'a pretended device'}" in done.stdout
     r = json.loads(results.read_text())
-    assert {"preset", "seeds", "backend", "device", "versions", "commit", "date", "seconds"} < set(r)
+    assert {"preset", "seeds", "backend", "device", "versions", "commit", "date", "seconds", "peak_megabytes"} < set(r)
+    assert ("cuda driver" in r["versions"]) == (backend == "cupy")
     assert figure.read_bytes().startswith(b"\x89PNG")
 
 
@@ -83,6 +97,11 @@ def load(script: str) -> Any:
     return module
 
 
+def assert_same(one: md.Network, other: md.Network) -> None:
+    on_host = md.get_backend().to_host
+    np.testing.assert_array_equal(on_host(one.parameters), on_host(other.parameters))
+
+
 def small_training() -> tuple[Any, Any, md.Dataset]:
     """Return the store's module, a recipe with all that is random, and a data set."""
     store = load("store.py")
@@ -98,7 +117,7 @@ def test_a_finished_training_is_found_again_and_anything_that_determines_it_tell
     seconds, files = store.seconds, set(tmp_path.iterdir())
     for title in ("a", "b"):
         again = module.Store(tmp_path)
-        np.testing.assert_array_equal(again.train(recipe, data, 0, title).parameters, first.parameters)
+        assert_same(again.train(recipe, data, 0, title), first)
         assert (again.seconds, set(tmp_path.iterdir())) == (seconds, files)
     others = [
         (recipe, data, 1), (recipe.scaled(2), data, 0), (recipe, data.subset(slice(39)), 0), (recipe, data, [0]),
@@ -173,7 +192,7 @@ def test_replicas_at_two_temperatures_are_found_again(tmp_path: Path) -> None:
     transfer = md.TransferSet.from_teacher(recipe.network(data, 1), data)
     warm = module.Recipe((5, 5), 2, 0.1, temperature=(1.0, 4.0), alpha=1.0)
     first, again = (module.Store(tmp_path).train(warm, transfer, [3, 3], "a") for _ in range(2))
-    np.testing.assert_array_equal(first.parameters, again.parameters)
+    assert_same(first, again)
     assert (first.replicas, len(list(tmp_path.iterdir()))) == (2, 1)
 
 
@@ -212,12 +231,17 @@ def test_a_script_that_was_cut_off_goes_on_with_what_is_missing(
         return fit(*args, **options)
 
     monkeypatch.setattr(md, "fit", cut_off_at_the_third)
+
+    def train_four() -> list[md.Network]:
+        return [module.Store(tmp_path).train(recipe, data, seed, "a") for seed in range(4)]
+
     with pytest.raises(KeyboardInterrupt):
-        list(module.Store(tmp_path).train_each(recipe, data, range(4), "a"))
+        train_four()
     calls.append(0)
-    networks = list(module.Store(tmp_path).train_each(recipe, data, range(4), "a"))
+    networks = train_four()
     assert len(calls) == 3 + 1 + 2
-    assert len({n.parameters.tobytes() for n in networks}) == len(list(tmp_path.iterdir())) == 4
+    on_host = md.get_backend().to_host
+    assert len({on_host(n.parameters).tobytes() for n in networks}) == len(list(tmp_path.iterdir())) == 4
 
 
 def test_the_bias_by_prior_brings_the_mean_probability_of_an_unseen_class_to_its_prior() -> None:

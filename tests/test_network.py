@@ -207,7 +207,7 @@ def test_a_layer_of_ones_own_needs_forward_and_backward():
 
 
 def test_a_network_keeps_its_buffers_for_four_batch_sizes_and_then_gives_up_those_unused_longest():
-    network, first = Network([Dense(4, 3), ReLU(), Dense(3, 2)]), {}
+    network, first = Network([Dense(4, 3), ReLU(), Dense(3, 2)], backend=Backend()), {}
     found = [(1, False), (2, False), (3, False), (4, False), (1, True), (5, False), (1, True), (2, False)]
     for rows, remembered in found:
         z, positive = network.forward(np.ones((rows, 4), np.float32)), network.layers[1].scratch

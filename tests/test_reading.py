@@ -13,12 +13,12 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 WORDS_A_MINUTE, CODE_LINES_A_MINUTE = 130, 12  # of a careful reader of prose and of dense code
 
 ROOMS = """
-checks shell softmax
+checks shell tensor_file softmax
 losses.digits losses.distillation losses.divergences losses.relational losses.decoupled losses.logit_matching
 losses.smoothing losses.standardised losses
 copies random describe backend.reference backend.blas backend.kernels backend.cupy backend
-layers fused network datasets.dataset datasets.transfer datasets.idx datasets.images datasets
-batches ensemble measure objective monitor schedules optim train
+layers fused standardise storage network datasets.dataset datasets.transfer datasets.idx datasets.images datasets
+batches ensemble measure objective monitor schedules optim train distil
 testing.gradients.derivative testing.gradients.check testing.gradients.layers testing.gradients.optimizers
 testing.gradients.strategies
 testing.gradients

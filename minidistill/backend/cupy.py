@@ -60,6 +60,15 @@ class CupyBackend(Backend):
         cuda = self.xp.cuda
         return str(cuda.runtime.getDeviceProperties(cuda.Device().id)["name"].decode())
 
+    def versions(self) -> dict[str, str]:
+        runtime = self.xp.cuda.runtime
+        cuda = {"cuda": runtime.runtimeGetVersion(), "cuda driver": runtime.driverGetVersion()}
+        return {
+            **super().versions(),
+            "cupy": str(vars(self.xp)["__version__"]),
+            **{name: str(v) for name, v in cuda.items()},
+        }
+
     # --- batches -------------------------------------------------------------------------------------------------
 
     def take(self, array: Array, index: Array, out: Array) -> Array:

@@ -31,7 +31,9 @@ class Backend:
 
     A backend of your own derives from this class, sets `name` and `xp`, a module with XP_FUNCTIONS, and overrides
     whatever that module does otherwise or a kernel does faster, with the same arguments. An operation returns the array
-    that it writes, and raises ValueError for operands that do not fit.
+    that it writes, and raises ValueError for operands that do not fit. Not specified: what becomes of NaN and infinity
+    in a unit that is dropped or whose ReLU is closed (0 times them here, 0 in a kernel), and whether subnormal numbers
+    are kept (CuPy's kernels take them for 0).
     """
 
     name = "numpy"
@@ -73,6 +75,10 @@ class Backend:
     def device(self) -> str:
         """Name the device, for results that are written down."""
         return "CPU"
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of what computes, for results that are written down."""
+        return {"numpy": np.__version__}
 
     # --- batches -------------------------------------------------------------------------------------------------
 

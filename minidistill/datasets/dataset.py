@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..backend import Backend, as_backend
-from ..checks import ArgumentError, Array, as_array, check_count, check_inputs, check_labels
+from ..checks import ArgumentError, Array, as_array, check_count, check_inputs, check_labels, check_number
 
 
 class Dataset:
@@ -73,6 +73,15 @@ class Dataset:
         assert self.labels is not None  # only a transfer set may lack them
         rows = self._check_rows(rows)
         return Dataset(self.inputs[rows], self.labels[rows], self.backend, self.classes)
+
+    def split(self, share: float, seed: int = 0) -> tuple[Any, Any]:
+        """Return (the rest, a random share of the rows in (0, 0.9]), each in the order of the rows, and not empty."""
+        rows = len(self)
+        part = max(1, round(check_number("share", share, above=0, at_most=0.9) * rows))
+        if part == rows:
+            raise ArgumentError(f"data must have at least 2 rows to be split, got {rows}")
+        order = np.random.default_rng(seed).permutation(rows)
+        return self.subset(np.sort(order[part:])), self.subset(np.sort(order[:part]))
 
     def _check_rows(self, rows: Any) -> Any:
         """Return a slice as it is, so that the subset is a view, and anything else as indices (n,) on the device.

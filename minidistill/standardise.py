@@ -1,0 +1,57 @@
+"""A first layer that brings inputs to mean 0 and variance 1: its numbers belong to the data, and nothing is learned."""
+
+from typing import Any
+
+import numpy as np
+
+from .checks import ArgumentError, Array, as_array
+from .layers import Layer
+
+
+class Standardise(Layer):
+    """Compute y = (x - mean) scale, with constants mean and scale (n_in,), such as those of the training set.
+
+    So a network takes raw inputs wherever it goes, and its statistics go with it. Raises ArgumentError unless both are
+    finite vectors of one length.
+    """
+
+    n_in: int
+    n_out: int
+    reads_x = reads_y = False
+
+    def __init__(self, mean: Any, scale: Any) -> None:
+        self.mean, self.scale = (
+            np.array(as_array(name, one), np.float64) for name, one in (("mean", mean), ("scale", scale))
+        )
+        for name, one in (("mean", self.mean), ("scale", self.scale)):
+            if one.ndim != 1 or one.size == 0 or not np.isfinite(one).all():
+                raise ArgumentError(f"{name} must be a vector of finite numbers, got shape {one.shape}")
+        if self.mean.shape != self.scale.shape:
+            raise ArgumentError(f"scale must have the length of mean, {self.mean.size}, got {self.scale.size}")
+        self.n_in = self.n_out = self.mean.size
+
+    @classmethod
+    def of(cls, inputs: Any) -> "Standardise":
+        """Return the layer for inputs (N, ...); a number that never changes keeps its scale.
+
+        uint8 pixels are taken as batches take them, in [0, 1].
+        """
+        x = np.asarray(inputs)
+        x = x.reshape(len(x), -1)
+        unit = 255.0 if x.dtype == np.uint8 else 1.0
+        mean, deviation = x.mean(axis=0, dtype=np.float64) / unit, x.std(axis=0, dtype=np.float64) / unit
+        return cls(mean, 1 / np.where(deviation > 1e-6 * max(1e-30, deviation.max()), deviation, 1))
+
+    def make_scratch(self, shape: tuple[int, ...]) -> Any:
+        """Bring the constants to the device."""
+        return tuple(self.backend.asarray(one, dtype=self.dtype) for one in (self.mean, self.scale))
+
+    def forward(self, x: Array, out: Array, step: int | None) -> Array:
+        mean, scale = self.scratch
+        self.xp.copyto(out, x)  # which may be one batch for all replicas
+        self.xp.subtract(out, mean, out=out)
+        return self.xp.multiply(out, scale, out=out)
+
+    def backward(self, dy: Array, out: Array | None, momentum: float = 0.0) -> Array | None:
+        """Compute dx = dy scale: y depends on x alone, number by number, with the slope `scale`."""
+        return None if out is None else self.xp.multiply(dy, self.scratch[1], out=out)
