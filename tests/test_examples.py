@@ -59,7 +59,7 @@ def test_the_main_job_ends_with_its_table_its_json_and_its_figure(tmp_path: Path
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders with the first images of MNIST; fewer for the stand-in, which is slow."""
-    sizes = {"numpy": (1000, 300), "cupy": (140, 200)}
+    sizes = {"numpy": (1000, 300), "cupy": (140, 50)}
     return {name: write_small_mnist(tmp_path_factory.mktemp(name), *rows) for name, rows in sizes.items()}
 
 
@@ -71,7 +71,8 @@ def test_every_example_ends_with_its_table_its_json_and_its_figure(
     """Also on the stand-in for CuPy, two seeds as replicas: nothing is mixed with arrays of the host."""
     pytest.importorskip("matplotlib")
     results, figure = tmp_path / "results.json", tmp_path / "figure.png"
-    options = ["--quick", "--seeds", "2", "--data", str(small[backend]), "--backend", backend, "--runs", str(runs)]
+    data = small["numpy" if script.startswith("07") else backend]  # whose teacher must get every class right
+    options = ["--quick", "--seeds", "2", "--data", str(data), "--backend", backend, "--runs", str(runs)]
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests" / "fake")])
     done = call(f"examples/{script}", *options, "--json", str(results), "--figure", str(figure), PYTHONPATH=path)
     assert done.returncode == 0, done.stderr
