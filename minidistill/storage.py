@@ -57,6 +57,12 @@ class Storable(Copyable):
             with whole_file(folder / name) as path:
                 path.write_text(content, encoding="utf-8")
 
+    def export_onnx(self, path: str | Path, pixels: bool = False) -> None:
+        """Write the network as an ONNX model from "inputs" to "logits". pixels: its inputs are uint8 (export.py)."""
+        from .export import export_onnx
+
+        export_onnx(self, path, pixels)
+
     @classmethod
     def load(cls, folder: str | Path, backend: Backend | str | None = None, layers: Iterable[type[Layer]] = ()) -> Any:
         """Return the network that `save` wrote into this folder. layers: the classes of layers of one's own in it.

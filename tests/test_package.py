@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = README + (ROOT / "docs" / "proof.md").read_text(encoding="utf-8")
+PAGES = README + "".join((ROOT / "docs" / page).read_text(encoding="utf-8") for page in ("proof.md", "distil.md"))
 BLOCK = r"```python\n((?:(?!```).)*)```\n+"
 SHOWN = re.findall(BLOCK + r"```text\n(.*?)```", PAGES, re.DOTALL)  # and what they print
 MAIN_ACT, *OTHERS = re.findall(BLOCK + r"(```text)?", README, re.DOTALL)

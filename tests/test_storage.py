@@ -2,7 +2,9 @@
 
 import copy
 import json
+import re
 import struct
+import sys
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -238,9 +240,66 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
-def test_the_official_package_reads_it(tmp_path: Path) -> None:
-    official = pytest.importorskip("safetensors.numpy")
-    network = md.Network.mlp([6, 5, 3])
-    network.save(tmp_path)
-    found = official.load_file(tmp_path / "model.safetensors")
-    np.testing.assert_array_equal(found["0.W"], network.layers[0].W)
+SNIPPETS = re.findall(
+    r"```python without minidistill\n(.*?)```",
+    (Path(__file__).parents[1] / "docs" / "distil.md").read_text("utf-8"),
+    re.DOTALL,
+)
+
+
+@pytest.mark.parametrize(("code", "library"), [*zip(SNIPPETS, ("numpy", "torch"), strict=True)])
+def test_the_lines_of_the_docs_run_a_student_without_this_package(
+    code: str, library: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = pytest.importorskip(library)
+    pytest.importorskip("safetensors")
+    network = md.Network([md.Standardise(np.arange(4), [1.0, 2, 0.5, 1]), md.DenseReLU(4, 30, 0.2), md.Dense(30, 3)])
+    network.parameters += 0.01  # biases, too
+    network.save(tmp_path / "student")
+    monkeypatch.chdir(tmp_path)
+    x = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
+    given = {"np": np, "torch": module, "x": x if library == "numpy" else module.from_numpy(x)}
+    exec(code, given)
+    np.testing.assert_allclose(np.asarray(given["z"].tolist()), network.predict(x), rtol=1e-4, atol=1e-5)
+
+
+# --- ONNX --------------------------------------------------------------------------------------------------------
+
+
+EXPORTED = {
+    "mlp": lambda: md.Network.mlp([6, 5, 4, 3], input_dropout=0.2, dropout=0.5),
+    "plain layers": lambda: md.Network([md.Dense(6, 4), md.ReLU(), md.Dropout(0.3), md.Dense(4, 3)]),
+    "standardised": lambda: md.Network(
+        [md.Standardise(np.arange(6.0), np.full(6, 0.1)), md.DenseReLU(6, 5), md.Dense(5, 3)]
+    ),
+}
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+@pytest.mark.parametrize("make", EXPORTED.values(), ids=EXPORTED)
+def test_an_exported_network_gives_the_same_logits_in_onnx_runtime(make: Any, pixels: bool, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    network, rng = make(), np.random.default_rng(0)
+    network.parameters += 0.01  # biases, too
+    network.export_onnx(tmp_path / "x.onnx", pixels)
+    session = runtime.InferenceSession(str(tmp_path / "x.onnx"), providers=["CPUExecutionProvider"])
+    for rows in (1, 7):
+        x = rng.integers(0, 256, (rows, 6), dtype=np.uint8) if pixels else rng.normal(size=(rows, 6)).astype(np.float32)
+        z = network.predict(x)
+        np.testing.assert_allclose(session.run(None, {"inputs": x})[0], z, rtol=1e-5, atol=1e-5 * abs(z).max())
+
+
+def test_what_onnx_has_no_words_for_is_refused_by_name(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    with pytest.raises(md.ArgumentError, match="network must be one network, got 2 replicas"):
+        md.Network.mlp([2, 2], seeds=[0, 1]).export_onnx(tmp_path / "x.onnx")
+    with pytest.raises(md.ArgumentError, match=r"layers must be the package's own to be exported, got LayerNorm"):
+        md.Network([md.Dense(4, 5), LayerNorm(5)]).export_onnx(tmp_path / "x.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_onnx_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    with pytest.raises(md.ArgumentError, match="the extra 'onnx' installs"):
+        md.Network.mlp([2, 2]).export_onnx(tmp_path / "x.onnx")

@@ -123,7 +123,7 @@ def options(description: str | None, rounds: int, repeats: int) -> argparse.Argu
     return parser
 
 
-PACKAGES = ("numpy", "mkl", "torch", "jax", "onnxruntime", "minidistill")
+PACKAGES = ("numpy", "mkl", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "onnxruntime", "minidistill")
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
