@@ -158,6 +158,8 @@ def test_a_training_step_allocates_less_than_a_megabyte_whatever_its_batch(hidde
 
     if pool is not None:
         pool.free_all_blocks()  # of earlier tests
+        if not pool.total_bytes():
+            pytest.skip("CuPy does not take memory from its pool here")
     before = [0 if pool is None else pool.total_bytes()]
     tracemalloc.start()
     try:

@@ -71,8 +71,8 @@ def report(record: dict[str, Any]) -> str:
             rows.append(f"| {title(r)}, {when} | {times} |")
         ours = r["trained"]
         ratios.append(
-            f"of {title(r)}: {100 * (ours['ratio_to_products'][OURS] - 1):.0f}% more time than its matrix products "
-            f"alone, {ours['ratio_to_best_peer'][OURS]:.2f} times as fast as the fastest of PyTorch and JAX"
+            f"of {title(r)} takes {100 * ours['ratio_to_products'][OURS]:.0f}% of the time of its matrix products "
+            f"by NumPy and is {ours['ratio_to_best_peer'][OURS]:.2f} times as fast as the fastest of PyTorch and JAX"
         )
     versions = record["versions"]
     where = f"{record['date']}, {versions['cpu']}, {versions['cores']} cores, NumPy {versions['numpy']}"
