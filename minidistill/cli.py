@@ -78,7 +78,7 @@ def add_distil(commands: Any) -> None:
     distill = commands.add_parser(
         "distill", help="a small network out of files of inputs and of a teacher's logits",
         description="Train a student on inputs (N, ...) and a teacher's logits for them (N, classes); the best epoch "
-        "by held-out rows is kept in a folder. Files: .npy (mapped), .npz with one array, .csv with a header, or IDX.",
+        "by held-out rows is kept in a folder. Files: .npy, .npz with one array, .csv with a header, or IDX.",
     )  # fmt: skip
     distill.add_argument("--inputs", type=Path, required=True, metavar="FILE", help="floats, or uint8 pixels")
     distill.add_argument(
@@ -102,14 +102,14 @@ def add_distil(commands: Any) -> None:
     ):  # fmt: skip
         default = getattr(defaults, option.replace("-", "_"))
         distill.add_argument(f"--{option}", type=kind, default=default, help=f"{text} (default: {default})".strip())
-    predict = commands.add_parser("predict", help="the logits of a student for a file of inputs")
-    predict.add_argument("folder", type=Path, metavar="DIR", help="of a network that was saved")
-    predict.add_argument(
+    prediction = commands.add_parser("predict", help="the logits of a student for a file of inputs")
+    prediction.add_argument("folder", type=Path, metavar="DIR", help="of a network that was saved")
+    prediction.add_argument(
         "--inputs", type=Path, required=True, metavar="FILE", help="as of distill; one row or a million"
     )
-    predict.add_argument("--probabilities", action="store_true", help="at T = 1, instead of logits")
-    predict.add_argument("--out", type=Path, required=True, metavar="FILE.npy")
-    for command in (distill, predict):
+    prediction.add_argument("--probabilities", action="store_true", help="at T = 1, instead of logits")
+    prediction.add_argument("--out", type=Path, required=True, metavar="FILE.npy")
+    for command in (distill, prediction):
         command.add_argument("--backend", choices=("numpy", "cupy"), help="else $MINIDISTILL_BACKEND or numpy")
 
 

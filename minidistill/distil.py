@@ -5,7 +5,6 @@ Left out: jitter, and logits for moved images, which need a teacher that can be 
 
 import json
 import sys
-import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from .backend import get_backend
-from .checks import ArgumentError, DataError, check_items, check_number
-from .datasets import Dataset, TransferSet, read_idx
+from .checks import ArgumentError, check_items, check_number
+from .datasets import Dataset, TransferSet, read_array, read_labels
 from .ensemble import arithmetic_mean, geometric_mean
 from .fused import DenseReLU
 from .layers import Dense, Layer
@@ -31,7 +30,7 @@ from .standardise import Standardise
 from .train import fit
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0, 16.0)  # among which "auto" chooses
-ROWS = 10_000  # read, standardised or predicted at a time
+ROWS = 10_000  # predicted at a time
 
 
 @dataclass
@@ -54,41 +53,6 @@ class Settings:
     dropout: float = 0.0
     validation: float = 0.1
     seed: int = 0
-
-
-def read_array(option: str, path: Path) -> np.ndarray:
-    """Return the array of a file: .npy (mapped, not read), .npz with one array, IDX, or CSV under a header of names.
-
-    Raises DataError, which names the option, for a file that is missing or broken, or would need pickle.
-    """
-    try:
-        if path.suffix == ".npy":
-            return np.asanyarray(np.load(path, mmap_mode="r", allow_pickle=False))
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as arrays:
-                if len(arrays.files) != 1:
-                    raise DataError(
-                        f"{option} must hold one array, got {path} with {', '.join(arrays.files) or 'none'}"
-                    )
-                return np.asarray(arrays[arrays.files[0]])
-        if path.suffix == ".csv":
-            return np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2, dtype=np.float32, encoding="utf-8")
-        if "idx" in path.name:
-            return read_idx(path)
-    except DataError:
-        raise
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, MemoryError) as error:
-        raise DataError(f"{option} must be a readable array, got {path}: {' '.join(str(error).split())}") from None
-    raise DataError(f"{option} must end in .npy, .npz or .csv, or be an IDX file, got {str(path)!r}")
-
-
-def read_labels(path: Path) -> np.ndarray:
-    """Return labels (N,), int64, of a file; a CSV's are its one column."""
-    labels = read_array("--labels", path)
-    labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if labels.dtype.kind == "f" and (labels == np.rint(labels)).all():
-        labels = labels.astype(np.int64)
-    return labels
 
 
 def teachers_mean(logits: Sequence[np.ndarray], settings: Settings) -> np.ndarray:

@@ -1,5 +1,6 @@
 """A network as an ONNX model, which runtimes without this package run."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from .standardise import Standardise
 OPSET, IR_VERSION = 17, 9  # what runtimes of 2022 and later know
 
 
-def export_onnx(network: Any, path: str | Path, pixels: bool = False) -> None:
+def export_onnx(network: Any, path: str | os.PathLike[str], pixels: bool = False) -> None:
     """Write a model from "inputs" (rows, n_in) to "logits" (rows, n_out), any number of rows; dropout is left out.
 
     pixels: the inputs are uint8, and are divided by 255 as `predict` does. Raises ArgumentError for replicas, for a

@@ -8,17 +8,17 @@ rest. A table ends it. --dry-run runs every section on the CPU, on a small scale
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from benchmarks.harness import versions
 from small_mnist import write_small_mnist
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -196,14 +196,9 @@ def call(*command: str, environment: dict[str, str] | None = None) -> subprocess
 
 def array_module(dry_run: bool) -> tuple[Any, Result]:
     """CuPy, or NumPy for a dry run, and what is known of the device and the libraries."""
-    git = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    about: Result = {
-        "commit": git.stdout.strip() or None,
-        "versions": versions(("numpy", "torch", "jax", "minidistill")),
-    }
-    about["versions"]["python"] = platform.python_version()
+    describe = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(describe, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or None
+    about: Result = {"commit": commit, "versions": versions()}
     if dry_run:
         return np, about | {"device": "the CPU, in a dry run"}
     import cupy
@@ -218,18 +213,6 @@ def array_module(dry_run: bool) -> tuple[Any, Result]:
         "nvrtc": ".".join(map(str, cupy.cuda.nvrtc.getVersion())),
     }
     return cupy, about | {"device": properties["name"].decode(), "memory_GB": properties["totalGlobalMem"] / 1e9}
-
-
-def versions(packages: Iterable[str]) -> dict[str, Any]:
-    from importlib import metadata
-
-    found = {}
-    for package in packages:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def seconds_of(run: Callable[[], object], wait: Callable[[], object], repeats: int) -> float:

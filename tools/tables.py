@@ -35,6 +35,7 @@ SCRIPTS = {
     "epoch": "tests/benchmarks/epoch",
     "prediction": "tests/benchmarks/prediction",
     "growth": "tests/benchmarks/growth",
+    "subnormal": "tests/benchmarks/subnormal",
     "gradient_error": "tests/benchmarks/gradient_error",
     "false_alarms": "tests/benchmarks/false_alarms",
     "mutants": "tests/benchmarks/mutants",

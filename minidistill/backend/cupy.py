@@ -65,7 +65,7 @@ class CupyBackend(Backend):
         cuda = {"cuda": runtime.runtimeGetVersion(), "cuda driver": runtime.driverGetVersion()}
         return {
             **super().versions(),
-            "cupy": str(vars(self.xp)["__version__"]),
+            "cupy": str(self.xp.__version__),
             **{name: str(v) for name, v in cuda.items()},
         }
 

@@ -6,12 +6,15 @@ import numpy as np
 
 from ..backend import Backend
 from ..checks import DataError
+from .arrays import read_array, read_labels
 from .dataset import Dataset
 from .idx import read_idx
 from .images import load_images
 from .transfer import TransferSet
 
-__all__ = ["Dataset", "TransferSet", "load_images", "mnist", "mnist_transfer", "read_idx"]
+__all__ = [
+    "Dataset", "TransferSet", "load_images", "mnist", "mnist_transfer", "read_array", "read_idx", "read_labels",
+]  # fmt: skip
 
 _MNIST_SHA256 = {  # taken of the uncompressed files
     "train-images": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",

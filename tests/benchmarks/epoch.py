@@ -13,7 +13,7 @@ from itertools import islice, pairwise
 from typing import Any
 
 from contenders import BATCH, MKL, MOMENTUM, ON_CPU, ON_GPU, OURS, PEERS, PRODUCTS, RATES, T, make, mnist
-from harness import options, save, serve, turns
+from harness import machine, options, save, serve, turns
 
 from minidistill import linear_decay
 
@@ -95,7 +95,7 @@ def report(record: dict[str, Any]) -> str:
         whole = f"{s:.1f} s" if name != USUAL else f"{s:.1f} s, from one epoch"
         median, last = statistics.median(r["epochs"][name]), r["epochs"][name][-1]
         rows.append(f"| {name} | {whole} | {median:.2f} s | {last:.2f} s | {s / r['seconds'][OURS]:.2f} |")
-    return "\n".join(rows)
+    return "\n".join([*rows, "", machine(record)])
 
 
 def main() -> None:
@@ -112,10 +112,11 @@ def main() -> None:
     result = {"shape": STUDENT, "batch_size": BATCH, "seconds": seconds, "epochs": times, "absent": absent}
     ratios = {name: fastest / seconds[name] for name in (OURS, MKL) if name in seconds} if fastest is not None else {}
     results = [result | {"ratio_to_best_peer": ratios}]
-    print(report({"results": results}))
+    for name, one in seconds.items():
+        print(f"{name:28} {one:7.1f} s")
     for name, why in absent.items():
         print(f"{name} absent: {why}")
-    save(arguments.json, results)
+    save(arguments.json, results, arguments.device)
 
 
 if __name__ == "__main__":

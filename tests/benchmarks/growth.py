@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from harness import images, options, save
+from harness import images, machine, options, save
 
 import minidistill as md
 
@@ -74,7 +74,7 @@ def report(record: dict[str, Any]) -> str:
         each = 1e6 * r["seconds"] / r["images"] / replicas
         kind = r.get("kind", "in memory")
         rows.append(f"| {r['images']:,} | {replicas} | {kind} | {r['seconds']:.2f} s | {memory} | {each:.1f} µs |")
-    return "\n".join(rows)
+    return "\n".join([*rows, "", machine(record)])
 
 
 def draw(results: list[dict[str, Any]], path: Path) -> None:

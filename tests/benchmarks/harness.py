@@ -139,6 +139,14 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
     return found
 
 
+def machine(record: dict[str, Any]) -> str:
+    """When and where a record was made, for the table of it."""
+    versions = record["versions"]
+    names = ("numpy", "torch", "jax", "onnxruntime", "mkl")
+    found = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
+    return f"{record['date']}, {versions['cpu']}, {versions['cores']} cores, {found}."
+
+
 def _processor() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -147,9 +155,14 @@ def _processor() -> str:
         return platform.processor() or platform.machine()
 
 
-def save(path: Path | None, results: list[dict[str, Any]]) -> None:
+def save(path: Path | None, results: list[dict[str, Any]], device: str = "cpu") -> None:
     if path is not None:
         record = {"date": time.strftime("%Y-%m-%d"), "versions": versions(), "results": results}
+        if device == "gpu":
+            from minidistill.backend import CupyBackend
+
+            backend = CupyBackend()
+            record |= {"device": backend.device(), "versions": versions() | backend.versions()}
         path.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
         print(f"results written to {path}", file=sys.stderr)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from harness import compare, options, save, serve
+from harness import compare, machine, options, save, serve
 
 import minidistill as md
 
@@ -70,7 +70,7 @@ def report(record: dict[str, Any]) -> str:
         rows.append(
             f"| {r['network']} | {r['batch_size']:,} | {ours:,.0f} µs | {theirs:,.0f} µs | {theirs / ours:.2f} |"
         )
-    return "\n".join(rows)
+    return "\n".join([*rows, "", machine(record)])
 
 
 def main() -> None:

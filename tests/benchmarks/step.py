@@ -15,7 +15,7 @@ from itertools import pairwise
 from typing import Any
 
 from contenders import BATCH, MKL, ON_CPU, ON_GPU, OURS, PEERS, PRODUCTS, RATES, make
-from harness import compare, options, save, serve
+from harness import compare, machine, options, save, serve
 
 SHAPES = ([784, 800, 800, 10], [784, 1600, 1600, 10])
 WARMUP, EPOCH = 500, 469  # steps over which the learning rate rises; steps of an epoch
@@ -74,11 +74,8 @@ def report(record: dict[str, Any]) -> str:
             f"of {title(r)} takes {100 * ours['ratio_to_products'][OURS]:.0f}% of the time of its matrix products "
             f"by NumPy and is {ours['ratio_to_best_peer'][OURS]:.2f} times as fast as the fastest of PyTorch and JAX"
         )
-    versions = record["versions"]
-    where = f"{record['date']}, {versions['cpu']}, {versions['cores']} cores, NumPy {versions['numpy']}"
-    peers = ", ".join(f"{name} {versions[name]}" for name in ("torch", "jax", "mkl") if name in versions)
     line = f"After {record['results'][0]['epochs']} epochs on MNIST, a training step {'; '.join(ratios)}."
-    return "\n".join([*rows, "", f"{line} {where}, {peers}."])
+    return "\n".join([*rows, "", f"{line} {machine(record)}"])
 
 
 def main() -> None:
@@ -93,7 +90,7 @@ def main() -> None:
     for sizes, kind in ((SHAPES[0], "plain"), (SHAPES[1], "plain"), (SHAPES[1], "teacher")):
         results.append(measure(sizes, kind, names, arguments))
         print(describe(results[-1]), flush=True)
-        save(arguments.json, results)
+        save(arguments.json, results, arguments.device)
 
 
 if __name__ == "__main__":
