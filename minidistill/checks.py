@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -264,6 +265,17 @@ def check_layers(layers: Any, kind: type) -> list[Any]:
             raise ArgumentError(f"layers must belong to no other network and stand once, got {layer} again")
         check_contract(layer)
     return items
+
+
+def check_widths(layers: list[Any]) -> tuple[int, int]:
+    """Return (n_in, n_out) of a stack whose layers take what the one before them gives, or raise ArgumentError."""
+    widths = [(layer.n_in, layer.n_out) for layer in layers if layer.n_in is not None]
+    if not widths:
+        raise ArgumentError(f"layers must contain one with a size, such as Dense, got {layers}")
+    for (_, n_out), (n_in, _) in pairwise(widths):
+        if n_out != n_in:
+            raise ArgumentError(f"layers must fit: one gives {n_out} units and the next takes {n_in}")
+    return widths[0][0], widths[-1][1]
 
 
 def check_function(name: str, value: Any, arguments: tuple[str, ...], remedy: str) -> None:

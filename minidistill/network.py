@@ -12,10 +12,23 @@ import numpy as np
 
 from . import describe, random
 from .backend import Backend, as_backend
-from .checks import ArgumentError, Array, check_dtype, check_inputs, check_items, check_layers, check_rows, check_seeds
+from .buffers import make_buffers
+from .checks import (
+    ArgumentError,
+    Array,
+    check_dtype,
+    check_inputs,
+    check_items,
+    check_layers,
+    check_number,
+    check_rows,
+    check_seeds,
+    check_widths,
+)
 from .copies import kept
 from .fused import DenseReLU
 from .layers import Dense, Dropout, Layer, Parameter
+from .standardise import Standardise
 from .storage import Storable
 
 BLOCK = 1000  # rows that predict takes at a time
@@ -45,7 +58,7 @@ class Network(Storable):
         self.seeds = check_seeds(seeds)
         self.replica_shape = () if isinstance(self.seeds, int) else (len(self.seeds),)  # the replica axis, or none
         self.replicas = int(np.prod(self.replica_shape))  # 1 without the axis
-        self.n_in, self.n_out = self._sizes()
+        self.n_in, self.n_out = check_widths(self.layers)
         self.size = sum(int(np.prod(parameter.shape)) for _, _, parameter in self.named_parameters())  # per replica
         self.parameters = self.xp.zeros(self.replicas * self.size, dtype=self.dtype)
         self.gradients = self.xp.zeros(self.replicas * self.size, dtype=self.dtype)
@@ -60,15 +73,24 @@ class Network(Storable):
     _build = __init__  # for copies of derived classes too
 
     @classmethod
-    def mlp(cls, sizes: Sequence[int], *, input_dropout: float = 0.0, dropout: float = 0.0, **kwargs: Any) -> "Network":
+    def mlp(
+        cls, sizes: Sequence[int], *, input_dropout: float = 0.0, dropout: float = 0.0, mean: Any = None,
+        weight_scale: float = 1.0, **kwargs: Any,
+    ) -> "Network":  # fmt: skip
         """Stack hidden layers of these sizes and a linear output, with dropout on the inputs and on every hidden unit.
 
-        sizes: of the inputs, the hidden layers if any, the classes. kwargs: seeds, dtype and backend.
+        sizes: of the inputs, the hidden layers if any, the classes. mean: (n_in,), taken from every input by a first
+        layer that learns nothing; None: nothing is. weight_scale > 0 times the first weights: from small ones a network
+        has to learn its features. kwargs: seeds, dtype and backend.
         """
         sizes = check_items("sizes", sizes, int, at_least=2)
-        layers: list[Layer] = [Dropout(input_dropout)] if input_dropout else []
+        layers: list[Layer] = [] if mean is None else [Standardise(mean)]
+        layers += [Dropout(input_dropout)] if input_dropout else []
         layers += [DenseReLU(n, m, dropout) for n, m in pairwise(sizes[:-1])]  # Dense, ReLU, Dropout: fused.py
-        return cls([*layers, Dense(sizes[-2], sizes[-1])], **kwargs)
+        network = cls([*layers, Dense(sizes[-2], sizes[-1])], **kwargs)
+        for W in network.weights():
+            W *= check_number("weight_scale", weight_scale, above=0)
+        return network
 
     def forward(self, x: Array, step: int | None = None) -> Array:
         """Return the logits z (..., B, n_out) of inputs x on the device, in a buffer that is reused.
@@ -124,16 +146,6 @@ class Network(Storable):
         """Yield (layer, name, description) of every parameter, in the order of the flat vector."""
         return ((layer, name, parameter) for layer in self.layers for name, parameter in layer.parameters().items())
 
-    def _sizes(self) -> tuple[int, int]:
-        """Return (n_in, n_out) of the stack, after checking that every layer takes what the one before it gives."""
-        widths = [(layer.n_in, layer.n_out) for layer in self.layers if layer.n_in is not None]
-        if not widths:
-            raise ArgumentError(f"layers must contain one with a size, such as Dense, got {self.layers}")
-        for (_, n_out), (n_in, _) in pairwise(widths):
-            if n_out != n_in:
-                raise ArgumentError(f"layers must fit: one gives {n_out} units and the next takes {n_in}")
-        return widths[0][0], widths[-1][1]
-
     def _bind(self) -> None:
         """Give every layer the random key, and its parameters views into the flat vectors and first values."""
         key = random.seed_key(self.seeds)  # on the host: the first weights are the same bits on every backend
@@ -160,29 +172,8 @@ class Network(Storable):
 
     def _use_buffers(self, batch_size: int) -> None:
         """Point the network and its layers to the buffers for batches of this size."""
-        buffers = kept(self._buffers, batch_size, self._make_buffers)
+        buffers = kept(self._buffers, batch_size, lambda B: make_buffers(self, B))
         self._activations, self._input_gradients, scratches = buffers
         for layer, scratch in zip(self.layers, scratches, strict=True):
             layer.scratch = scratch
         self.batch_size = batch_size
-
-    def _make_buffers(self, batch_size: int) -> tuple[list[Array], list[Array | None], list[Any]]:
-        """Make each layer's y, each layer's dx where somebody reads it, and its scratch.
-
-        Nobody reads the dx of the first layer with parameters. A layer writes over the y before it if neither of the
-        two reads it in backward; never over the input, which belongs to the caller.
-        """
-        activations: list[Array] = []
-        input_gradients: list[Array | None] = []
-        scratches = []
-        width, dx_needed, y_is_free = self.n_in, False, False
-        for layer in self.layers:
-            shape = (*self.replica_shape, batch_size, width)  # x's
-            in_place = y_is_free and not layer.reads_x and layer.n_out in (None, width)
-            width = layer.n_out or width
-            y = activations[-1] if in_place else self.xp.empty((*shape[:-1], width), dtype=self.dtype)
-            activations.append(y)
-            scratches.append(layer.make_scratch(shape))
-            input_gradients.append(self.xp.empty(shape, dtype=self.dtype) if dx_needed else None)
-            dx_needed, y_is_free = dx_needed or bool(layer.parameters()), not layer.reads_y
-        return activations, input_gradients, scratches

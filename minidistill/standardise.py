@@ -5,24 +5,26 @@ from typing import Any
 import numpy as np
 
 from .checks import ArgumentError, Array, as_array
-from .layers import Layer
+from .layers import Dense, Dropout, Layer
 
 
 class Standardise(Layer):
     """Compute y = (x - mean) scale, with constants mean and scale (n_in,), such as those of the training set.
 
-    So a network takes raw inputs wherever it goes, and its statistics go with it. Raises ArgumentError unless both are
-    finite vectors of one length.
+    So a network takes raw inputs wherever it goes, and its statistics go with it. scale may be one number for all.
+    Raises ArgumentError unless mean is a vector of finite numbers, and scale one of its length.
     """
 
     n_in: int
     n_out: int
     reads_x = reads_y = False
 
-    def __init__(self, mean: Any, scale: Any) -> None:
+    def __init__(self, mean: Any, scale: Any = 1.0) -> None:
         self.mean, self.scale = (
             np.array(as_array(name, one), np.float64) for name, one in (("mean", mean), ("scale", scale))
         )
+        if self.scale.ndim == 0 and self.mean.ndim == 1:
+            self.scale = np.full(self.mean.size, self.scale)
         for name, one in (("mean", self.mean), ("scale", self.scale)):
             if one.ndim != 1 or one.size == 0 or not np.isfinite(one).all():
                 raise ArgumentError(f"{name} must be a vector of finite numbers, got shape {one.shape}")
@@ -55,3 +57,23 @@ class Standardise(Layer):
     def backward(self, dy: Array, out: Array | None, momentum: float = 0.0) -> Array | None:
         """Compute dx = dy scale: y depends on x alone, number by number, with the slope `scale`."""
         return None if out is None else self.xp.multiply(dy, self.scratch[1], out=out)
+
+
+def fold(network: Any) -> Any:
+    """Return what `Network.folded` promises: (x - mean) scale W + b = x (scale W) + (b - (mean scale) W).
+
+    A Dropout between the two layers goes as well: it does nothing in prediction.
+    """
+    first, *rest = [layer for layer in network.layers if not isinstance(layer, Dropout)]
+    if not isinstance(first, Standardise) or not rest or not isinstance(rest[0], Dense):
+        raise ArgumentError(f"network must begin with Standardise and Dense to be folded, got {network}")
+    folded = type(network)([layer.unbound() for layer in rest], network.seeds, network.dtype, network.backend)
+    for mine, its in zip(folded.layers, rest, strict=True):
+        for name in its.parameters():
+            setattr(mine, name, getattr(its, name))
+    xp, W = network.xp, rest[0].W.astype(np.float64)  # (..., n_in, n_out)
+    mean, scale = (network.backend.asarray(one) for one in (first.mean, first.scale))
+    folded.layers[0].W = scale[:, None] * W
+    folded.layers[0].b = rest[0].b - xp.matmul((mean * scale)[None, :], W)
+    folded.steps, folded.epochs, folded.labels = network.steps, network.epochs, network.labels
+    return folded

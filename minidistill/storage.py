@@ -47,3 +47,13 @@ class Storable(Copyable):
         from .export import export_onnx
 
         export_onnx(self, path, pixels)
+
+    def folded(self) -> Any:
+        """Return a network for prediction without the first layer's Standardise, whose numbers the next layer takes in.
+
+        So a network that was trained on centred inputs is deployed as its matrices alone. Raises ArgumentError for
+        another stack than Standardise, Dense or DenseReLU, and any others.
+        """
+        from .standardise import fold
+
+        return fold(self)

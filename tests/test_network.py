@@ -19,9 +19,11 @@ from minidistill import (
     ArgumentError,
     Dense,
     DenseReLU,
+    Dropout,
     Network,
     Objective,
     ReLU,
+    Standardise,
     TransferSet,
     distillation,
     fit,
@@ -129,6 +131,41 @@ def test_weights_start_he_uniform_with_variance_2_over_n_in_and_biases_at_0(back
 
 
 @law
+@given(sizes, seed_lists, seeds, st.floats(0.01, 3))
+def test_mlp_multiplies_the_first_weights_by_weight_scale_and_takes_the_mean_from_its_inputs(
+    backend, sizes, some_seeds, seed, scale
+):
+    rng = np.random.default_rng(seed)
+    mean, x = rng.random(sizes[0]), rng.random((3, sizes[0]))
+    plain, centred, small = (
+        a_network(backend, sizes, some_seeds, seed, dtype=np.float64, **options)
+        for options in ({}, {"mean": mean}, {"mean": mean, "weight_scale": scale})
+    )
+    for W, of_centred, of_small in zip(plain.weights(), centred.weights(), small.weights(), strict=True):
+        np.testing.assert_allclose(backend.to_host(of_small), scale * backend.to_host(of_centred), rtol=1e-15)
+        W[...] = of_centred
+    z, wanted = (backend.to_host(one) for one in (centred.predict(x), plain.predict(x - mean)))
+    np.testing.assert_allclose(z, wanted, rtol=1e-9, atol=1e-12)
+
+
+@law
+@given(sizes, seed_lists, dropouts, seeds)
+def test_a_folded_network_computes_the_same_from_raw_inputs_with_the_matrices_alone(
+    backend, sizes, some_seeds, dropout, seed
+):
+    rng = np.random.default_rng(seed)
+    layers: list[Layer] = [Standardise(rng.random(sizes[0]), rng.uniform(0.1, 9, sizes[0])), Dropout(dropout)]
+    layers += [DenseReLU(n, m, dropout) for n, m in pairwise(sizes)]
+    network = Network(layers, seed if some_seeds is None else some_seeds, np.float64, backend)
+    before = scramble(network, seed)
+    folded, x = network.folded(), rng.random((5, sizes[0]))
+    assert [type(layer) for layer in folded.layers] == [DenseReLU] * (len(sizes) - 1)
+    z, wanted = (backend.to_host(one.predict(x)) for one in (folded, network))
+    np.testing.assert_allclose(z, wanted, rtol=1e-9, atol=1e-9 * 50.0 ** len(sizes))
+    np.testing.assert_array_equal(backend.to_host(network.parameters), before)  # the original is as it was
+
+
+@law
 @given(st.lists(seeds, min_size=2, max_size=2, unique=True), st.integers(2, 5))
 def test_weights_of_different_layers_and_of_different_seeds_have_nothing_in_common(backend, some_seeds, n):
     network = a_network(backend, [n, n, n], some_seeds)
@@ -190,6 +227,9 @@ BAD: dict[str, Any] = {
     "a negative seed": ("seeds", lambda backend: Network.mlp([3, 2], seeds=[-1], backend=backend)),
     "a layer of no inputs": ("n_in", lambda backend: Dense(0, 2)),
     "a layer of half an output": ("n_out", lambda backend: DenseReLU(2, 2.5)),
+    "first weights of nothing": ("weight_scale", lambda backend: Network.mlp([3, 2], weight_scale=0, backend=backend)),
+    "a mean of other inputs": ("layers", lambda backend: Network.mlp([3, 2], mean=[0.0, 1.0], backend=backend)),
+    "nothing to fold": ("network", lambda backend: a_small_network(backend).folded()),
     "a dropout of everything": ("dropout rate", lambda backend: Network.mlp([3, 3, 2], dropout=1.0, backend=backend)),
 }
 

@@ -17,7 +17,7 @@ checks shell tensor_file softmax
 losses.digits losses.distillation losses.divergences losses.relational losses.decoupled losses.logit_matching
 losses.smoothing losses.standardised losses
 copies random describe backend.reference backend.blas backend.kernels backend.cupy backend
-layers fused standardise folder export storage network
+layers fused standardise buffers folder export storage network
 datasets.dataset datasets.transfer datasets.idx datasets.arrays datasets.images datasets
 batches ensemble measure objective monitor schedules optim train distil
 testing.gradients.derivative testing.gradients.check testing.gradients.layers testing.gradients.optimizers
