@@ -33,6 +33,8 @@ class Recipe:
     dropout: float = 0.0
     max_norm: float | None = None
     jitter: int = 0
+    centred: bool = False  # the mean of the training inputs is taken from every input
+    weight_scale: float = 1.0  # times the first weights
     temperature: float | tuple[float, ...] = 1.0
     alpha: float = 0.0
 
@@ -46,8 +48,9 @@ class Recipe:
 
     def network(self, data: md.Dataset, seeds: int | list[int], dtype: Any = np.float32) -> md.Network:
         """Return the untrained network."""
-        sizes = [data.n_in, *self.units, data.classes]
-        return md.Network.mlp(sizes, input_dropout=self.input_dropout, dropout=self.dropout, seeds=seeds, dtype=dtype)
+        sizes, mean = [data.n_in, *self.units, data.classes], data.mean() if self.centred else None
+        start: dict[str, Any] = {"mean": mean, "weight_scale": self.weight_scale, "seeds": seeds, "dtype": dtype}
+        return md.Network.mlp(sizes, input_dropout=self.input_dropout, dropout=self.dropout, **start)
 
     def fit(self, network: md.Network, data: md.Dataset, loss: Loss | None = None, **options: Any) -> Any:
         """Train the network in place and return its parameters. loss: instead of the balanced objective."""
@@ -65,7 +68,7 @@ _SOFT = Recipe((800, 800), 8, 0.05, temperature=20.0, alpha=1.0)
 TEACHER = {
     "quick": replace(_TEACHER, epochs=5),
     "default": _TEACHER,
-    "full": replace(_TEACHER, epochs=100, dropout=0.25),
+    "full": replace(_TEACHER, epochs=60, input_dropout=0.1, dropout=0.4, max_norm=2.0, centred=True, weight_scale=0.25),
 }
 PLAIN = {"quick": replace(_PLAIN, epochs=4), "default": _PLAIN, "full": replace(_PLAIN, epochs=20)}
 SOFT = {"quick": replace(_SOFT, epochs=4, temperature=4.0), "default": _SOFT, "full": replace(_SOFT, epochs=40)}

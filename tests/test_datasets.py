@@ -597,6 +597,16 @@ def test_a_subset_keeps_the_classes_and_a_transfer_set_its_logits(backend) -> No
     np.testing.assert_array_equal(backend.to_host(moved.unmoved), 4 * 12 + logits[1:3])
 
 
+@given(hnp.arrays(np.uint8, hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=5)))
+def test_the_mean_of_pixels_is_that_of_what_a_network_is_given(backend: Backend, images: np.ndarray) -> None:
+    labels = np.zeros(len(images), dtype=int)
+    wanted = (images / 255).reshape(len(images), -1).mean(axis=0)
+    for inputs in (images, images / 255):
+        mean = Dataset(inputs, labels, backend).mean()
+        assert isinstance(mean, np.ndarray)
+        np.testing.assert_allclose(mean, wanted, rtol=1e-12, atol=1e-15)
+
+
 def test_shifts_are_the_images_moved_row_by_row_of_moves(backend) -> None:
     images = np.arange(1, 13, dtype=np.uint8).reshape(1, 3, 4)
     shifts = [backend.to_host(x) for x in Dataset(images, [0], backend).translations(1)]

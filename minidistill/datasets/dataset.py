@@ -52,6 +52,11 @@ class Dataset:
         """Count the numbers in one input."""
         return int(np.prod(self.inputs.shape[1:]))
 
+    def mean(self) -> Array:
+        """Return the mean input (n_in,), of uint8 pixels in [0, 1], on the host: what `Network.mlp` takes as `mean`."""
+        unit = 255.0 if self.inputs.dtype == np.uint8 else 1.0
+        return self.backend.to_host(self.inputs.reshape(len(self), -1).mean(axis=0, dtype=np.float64)) / unit
+
     def translations(self, reach: int) -> Iterator[Array]:
         """Yield the images (N, height, width) moved by (-reach, -reach), (-reach, -reach + 1), ... (reach, reach).
 
