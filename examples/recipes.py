@@ -32,6 +32,7 @@ class Recipe:
     input_dropout: float = 0.0
     dropout: float = 0.0
     max_norm: float | None = None
+    weight_decay: float = 0.0
     jitter: int = 0
     centred: bool = False  # the mean of the training inputs is taken from every input
     weight_scale: float = 1.0  # times the first weights
@@ -55,7 +56,8 @@ class Recipe:
     def fit(self, network: md.Network, data: md.Dataset, loss: Loss | None = None, **options: Any) -> Any:
         """Train the network in place and return its parameters. loss: instead of the balanced objective."""
         objective = loss or md.Objective(self.temperature, self.alpha)
-        optimizer = md.SGD(md.linear_decay(self.learning_rate, warmup=0.1), self.momentum, max_norm=self.max_norm)
+        schedule, bounds = md.linear_decay(self.learning_rate, warmup=0.1), {"max_norm": self.max_norm}
+        optimizer = md.SGD(schedule, self.momentum, weight_decay=self.weight_decay, **bounds)
         lengths: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size, "jitter": self.jitter}
         md.fit(network, data, objective, optimizer, **lengths, **options)
         return network.parameters

@@ -21,11 +21,27 @@ FEW = 1_500  # images, which are 3%; they are trained on for as long as in 03_le
 SWEEPS: dict[str, list[Recipe]] = {  # the rest of a recipe is the same throughout a sweep
     "short": [replace(SHORT, input_dropout=i, dropout=d, learning_rate=r) for i, d, r in TEACHERS],
     "teacher": [replace(SHORT, input_dropout=i, dropout=d, epochs=40) for i, d in LONGER],
-    "longer": [replace(TEACHER["full"], dropout=d) for d in (0.25, 0.4)],
+    "longer": [replace(SHORT, epochs=100, dropout=d) for d in (0.25, 0.4)],
     "hard": [replace(HARD, learning_rate=rate) for rate in (0.05, 0.1, 0.2, 0.3)],
     "soft": [replace(TAUGHT, temperature=T, learning_rate=r) for T in (4.0, 20.0) for r in (0.02, 0.05, 0.1)],
     "momentum": [replace(TAUGHT, momentum=m, learning_rate=0.5 * (1 - m)) for m in (0.9, 0.95, 0.98)],
     "few": [replace(TAUGHT, learning_rate=rate, epochs=46) for rate in (0.03, 0.05)],
+}
+LONG, START = TEACHER["full"], replace(TAUGHT, epochs=20, centred=True, weight_scale=0.1)
+SWEEPS |= {  # centred inputs and small first weights, of teachers and of the students of one
+    "small teacher": [LONG],
+    "start": [replace(START, weight_scale=scale) for scale in (1.0, 0.25, 0.1)],
+    "decay": [replace(START, weight_decay=decay) for decay in (1e-4, 3e-4)],
+    "hard start": [replace(HARD, epochs=20, centred=scale != 1, weight_scale=scale) for scale in (1.0, 0.25)],
+}
+OLDER = SWEEPS["longer"]
+TAUGHT_BY = {
+    "soft": OLDER,
+    "momentum": OLDER[:1],
+    "few": OLDER[:1],
+    "losses": OLDER[:1],
+    "start": [LONG],
+    "decay": [LONG],
 }
 FACTORS = (1 / 3, 1.0, 3.0)  # these times the learning rate of each loss are the sweep "losses"
 
@@ -43,11 +59,10 @@ def main() -> None:
     part, held_out = train.subset(slice(rows)), train.subset(slice(50_000, None))
     found: list[dict[str, Any]] = []
     for name in arguments.only:
-        taught_by = {"soft": SWEEPS["longer"]} | dict.fromkeys(("momentum", "few", "losses"), SWEEPS["longer"][:1])
-        for teacher in taught_by.get(name, [None]):
+        for teacher in TAUGHT_BY.get(name, [None]):
             data = part
             if teacher is not None:
-                trained = store.train(shortened(arguments, teacher), part, 0, "validation, longer, seed 0")
+                trained = store.train(shortened(arguments, teacher), part, 0, "validation, teacher, seed 0")
                 data = store.transfer([trained], part)
                 data = data.subset(slice(FEW)) if name == "few" else data
             for variant, recipe, loss in variants(name):
