@@ -15,6 +15,7 @@ from minidistill import shell
 from minidistill.checks import check_count
 
 QUICK_ROWS = 6_000  # training images of the quick preset
+QUICK = "\n--quick shows how this script works; its trainings are too short for the effect, so leave it out to see that"
 
 
 def parser(description: str | None, seeds: int) -> argparse.ArgumentParser:
@@ -143,6 +144,8 @@ def finish(
         draw(results, figure, axes)
         with shell.whole_file(arguments.figure) as path:
             figure.savefig(path, dpi=150, format=arguments.figure.suffix.lower().removeprefix("."))
+    if arguments.preset == "quick":
+        print(QUICK)
     print(report(results))
 
 
