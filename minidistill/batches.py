@@ -63,10 +63,10 @@ class Batches:
         """Count the batches of an epoch."""
         return -(-len(self.data) // self.batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[Batch]:
-        """Yield the batches of this epoch, in its random order."""
+    def epoch(self, epoch: int, first: int = 0) -> Iterator[Batch]:
+        """Yield the batches of this epoch, in its random order, from number `first` on."""
         order = random.permutation(self.seed, random.purpose_key(random.SHUFFLE, epoch), self.counters)  # (..., N)
-        for start in range(0, len(self.data), self.batch_size):
+        for start in range(first * self.batch_size, len(self.data), self.batch_size):
             yield self.gather(order[..., start : start + self.batch_size], epoch)
 
     def gather(self, index: Array, epoch: int) -> Batch:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import platform
+import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,9 +13,11 @@ import numpy as np
 
 from . import __version__
 from .backend import BlasBackend, get_backend, set_backend
-from .checks import ArgumentError, BackendUnavailable
+from .checks import ArgumentError, BackendUnavailable, Diverged
 from .distil import Settings, distil, predict, report, save_student, transfer_set
 from .shell import check_outputs, run, whole_file
+
+UNFINISHED = "unfinished-distillation"  # a folder in --out, of checkpoints
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +89,9 @@ def add_distil(commands: Any) -> None:
     )
     distill.add_argument("--teacher-probabilities", action="store_true", help="those files hold probabilities at T = 1")
     distill.add_argument("--labels", type=Path, metavar="FILE", help="integers from 0; default: soft targets alone")
-    distill.add_argument("--out", type=Path, required=True, metavar="DIR", help="a new folder for the student")
+    distill.add_argument(
+        "--out", type=Path, required=True, metavar="DIR", help="a new folder for the student; what was cut off goes on"
+    )
     distill.add_argument(
         "--hidden", default="800,800", metavar="N,N", help="units of the hidden layers (default: 800,800)"
     )
@@ -114,8 +119,9 @@ def add_distil(commands: Any) -> None:
 
 
 def distil_files(options: argparse.Namespace) -> int:
-    """Distil what the files hold into a new folder, and print what it reached."""
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+    """Distil what the files hold into a new folder, and print what it reached. What was cut off goes on."""
+    unfinished = options.out / UNFINISHED
+    if options.out.exists() and not unfinished.is_dir() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise ArgumentError(f"--out must be a new or an empty folder, got {str(options.out)!r}")
     try:
         hidden = [int(units) for units in options.hidden.split(",")]
@@ -125,9 +131,13 @@ def distil_files(options: argparse.Namespace) -> int:
     names = ("soft_weight", "mean", "epochs", "batch_size", "learning_rate", "dropout", "validation", "seed")
     settings = Settings(hidden, temperature, **{name: getattr(options, name) for name in names})
     data = transfer_set(options.inputs, options.teacher_logits, options.labels, settings, options.teacher_probabilities)
-    options.out.mkdir(parents=True, exist_ok=True)  # before the work: what cannot be written is told now
-    student, summary = distil(data, settings)
+    try:
+        student, summary = distil(data, settings, checkpoint=unfinished)  # which is written before the work
+    except Diverged:  # it would do so again; with another learning rate it is another training
+        shutil.rmtree(unfinished)
+        raise
     save_student(student, summary, options.out)
+    shutil.rmtree(unfinished)  # last: until then the same command goes on
     print(f"{report(summary)}\nsaved        {options.out}")
     return 0
 

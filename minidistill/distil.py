@@ -71,11 +71,13 @@ def teachers_mean(logits: Sequence[np.ndarray], settings: Settings) -> np.ndarra
     return np.asarray(arithmetic_mean(np.stack(logits), float(settings.temperature)))
 
 
-def distil(data: TransferSet, settings: Settings, progress: bool = True) -> tuple[Network, dict[str, Any]]:
+def distil(
+    data: TransferSet, settings: Settings, progress: bool = True, checkpoint: Path | None = None
+) -> tuple[Network, dict[str, Any]]:
     """Train a student of the transfer set, and return it with a summary of what it reached on the validation rows.
 
     It is the student of the epoch, and of the temperature, with the fewest errors there: against the labels, or without
-    labels against the teacher's classes. Raises ArgumentError, Diverged.
+    labels against the teacher's classes. checkpoint: as in fit. Raises ArgumentError, DataError, Diverged.
     """
     hidden = check_items("hidden", settings.hidden, int, at_least=0)
     alpha = settings.soft_weight if settings.soft_weight is not None else 1.0 if data.labels is None else 0.9
@@ -86,25 +88,11 @@ def distil(data: TransferSet, settings: Settings, progress: bool = True) -> tupl
     seeds: int | list[int] = [settings.seed] * len(temperatures) if several else settings.seed
     network = Network(_layers(training, hidden, settings.dropout), seeds)
     objective = Objective(list(temperatures) if several else temperatures[0], alpha)
-    best = np.full(len(temperatures), np.iinfo(np.int64).max)
-    parameters = [getattr(layer, name) for layer, name, _ in network.named_parameters()]
-    kept, curve = [parameter.copy() for parameter in parameters], list[list[int]]()
-
-    def keep_the_best(epoch: int) -> None:
-        """Of each temperature by itself; of two equal epochs the later one, at a lower learning rate."""
-        found = np.ravel(errors(network, judged))
-        curve.append(found.tolist())
-        for r in np.flatnonzero(found <= best):
-            for parameter, copy in zip(parameters, kept, strict=True):
-                where = int(r) if several else ...
-                copy[where] = parameter[where]
-        np.minimum(best, found, out=best)
-
     optimizer = AdamW(linear_decay(settings.learning_rate, warmup=0.1))
     options: dict[str, Any] = {"epochs": settings.epochs, "batch_size": settings.batch_size, "progress": progress}
-    history = fit(network, training, objective, optimizer, after_epoch=keep_the_best, title="student", **options)
-    for parameter, copy in zip(parameters, kept, strict=True):
-        parameter[...] = copy
+    options |= {"validation": judged, "keep_best": True, "checkpoint": checkpoint}
+    history = fit(network, training, objective, optimizer, title="student", **options)
+    best = np.min(history.errors, axis=0)  # (temperatures,)
     chosen = int(best.argmin())
     student: Network = network.replica(chosen) if several else network
     cost = prediction_cost(student, seconds=0.1)
@@ -115,7 +103,7 @@ def distil(data: TransferSet, settings: Settings, progress: bool = True) -> tupl
         "errors_against": "labels" if data.labels is not None else "the teacher's classes",
         "agreement": 1 - np.sum(errors(student, _judged(validation, by_teacher=True))) / len(validation),
         "temperatures": dict(zip(map(str, temperatures), best.tolist(), strict=True)),
-        "curve": curve,
+        "curve": history.errors,
         "loss": history.loss,
         **asdict(cost),
     }

@@ -1,15 +1,19 @@
-"""What a training tells: its history, a bar or lines on standard error, and an error as soon as it diverges."""
+"""What a training tells: its history, a bar or lines on standard error, and an error as soon as it diverges; and its
+course: where it begins, when it ends, and which parameters it ends with.
+"""
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .batches import Batches
+from .batches import Batch, Batches
 from .checks import ArgumentError, Diverged, check_count
+from .datasets import Dataset
+from .network import Network
 
 HOPELESS = 10.0  # a mean loss this many times chance, or the first mean if that was worse, is a divergence
 ROWS = 1024  # in a mean: a single row's loss may be large, as for a wrong label that the network does not believe
@@ -52,10 +56,6 @@ class Monitor:
         self.steps_per_epoch = len(batches)
         self.begun = 0 if total_epochs is None else begun
         self.total = self.epochs if total_epochs is None else check_count("total_epochs", total_epochs)
-        if self.begun + self.epochs > self.total:
-            raise ArgumentError(
-                f"total_epochs must be at least the {epochs} epochs asked for and those before them, got {total_epochs}"
-            )
         self.window = min(self.steps_per_epoch, -(-ROWS // batches.batch_size))  # steps
         self.shown = shown and sys.stderr is not None  # it is None in a process that has no standard streams
         self.history, self.rates = History(), list[float]()
@@ -63,21 +63,27 @@ class Monitor:
         self.hopeless: np.ndarray | None = None  # (replicas,)
         self.start = time.perf_counter()
         self.bar: Any = None
+
+    def __enter__(self) -> "Monitor":
+        if self.begun + self.epochs > self.total:
+            raise ArgumentError(
+                f"total_epochs must be at least the {self.epochs} epochs asked for and those before them, "
+                f"got {self.total}"
+            )
         if self.shown and sys.stderr.isatty():
             try:
                 from tqdm import tqdm
             except ImportError:
-                return
+                return self
             self.bar = tqdm(
-                total=epochs * len(batches),
-                desc=title,
+                total=self.epochs * self.steps_per_epoch,
+                initial=len(self.rates),
+                desc=self.title,
                 bar_format=BAR,
                 file=sys.stderr,
                 mininterval=0.5,
                 dynamic_ncols=True,
             )
-
-    def __enter__(self) -> "Monitor":
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -123,7 +129,14 @@ class Monitor:
         text = f"epoch {done}/{self.epochs}, {history.latest()}"
         if self.bar is not None:
             self.bar.set_postfix_str(text, refresh=False)
-        elif self.shown:
+        else:
+            self.say(text)
+
+    def say(self, text: str) -> None:
+        """Write a line to standard error, unless the training is silent."""
+        if self.bar is not None:
+            self.bar.clear()
+        if self.shown:
             print(f"{self.title}: {text}", file=sys.stderr, flush=True)
 
     def end(self, largest: float) -> None:
@@ -138,3 +151,86 @@ class Monitor:
         raise Diverged(
             f"training diverged at step {step}{replica}, learning rate {self.rates[step]:g}: {what}; {remedy}"
         )
+
+
+class Course:
+    """Lead a training from step to step: a loop over epochs(), and in it one over steps(), in a context around both.
+
+    losses (steps, ...): the epoch's, on the device. validation, patience, keep_best: as in fit. A keeper, from `keep`
+    on, is told between any two steps.
+    """
+
+    def __init__(
+        self, monitor: Monitor, network: Network, optimizer: Any, losses: Any, validation: Dataset | None,
+        patience: int | None, keep_best: bool,
+    ) -> None:  # fmt: skip
+        self.patience = None if patience is None else check_count("patience", patience)
+        if validation is None and (keep_best or self.patience):
+            raise ArgumentError("validation must be a data set for patience and keep_best to go by, got None")
+        self.monitor, self.network, self.optimizer, self.losses = monitor, network, optimizer, losses
+        self.validation = validation
+        self.best = network.parameters.copy() if keep_best else None  # each replica's, of its best epoch so far
+        self.keeper: Any = None
+
+    def keep(self, folder: Any, seconds: float, objective: Any) -> None:
+        """Keep the training in a folder: checkpoint.py."""
+        from .checkpoint import Keeper  # here: with hashlib and json, which importing minidistill does without
+
+        self.keeper = Keeper(self, folder, seconds, objective)
+
+    def __enter__(self) -> "Course":
+        if self.keeper is not None:
+            self.keeper.__enter__()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        if self.keeper is not None:
+            self.keeper.__exit__(*exception)
+
+    def epochs(self) -> Iterator[int]:
+        """Yield the number of every epoch that is left, from 0, until patience is at an end."""
+        monitor = self.monitor
+        while (done := len(monitor.rates) // monitor.steps_per_epoch) < monitor.epochs:
+            if self.patience and (idle := self._idle()) >= self.patience:
+                monitor.say(f"ends after epoch {done}: no fewer errors in {idle} epoch{'s' * (idle > 1)}")
+                return
+            yield done
+            if self.best is not None:
+                self._keep_the_best(self.best)
+            if self.keeper is not None:
+                self.keeper.pause()
+
+    def steps(self) -> Iterator[tuple[int, Batch]]:
+        """Yield the number and the batch of every step that is left in the epoch."""
+        monitor, steps = self.monitor, self.monitor.steps_per_epoch
+        first = len(monitor.rates) % steps
+        for i, batch in enumerate(monitor.batches.epoch(self.network.epochs - 1, first), first):
+            yield i, batch
+            if self.keeper is not None and i + 1 < steps:
+                self.keeper.pause()
+
+    def end(self) -> None:
+        """Take the best parameters, and watch out for a divergence in the last update."""
+        if self.keeper is not None:
+            self.keeper.end()
+        if self.best is not None:
+            self.network.parameters[...] = self.best
+        w = self.network.parameters
+        self.monitor.end(max(abs(float(w.max())), abs(float(w.min()))))
+
+    def _idle(self) -> int:
+        """Count the last epochs in which no replica had fewer errors than ever before."""
+        counted = np.array(self.monitor.history.errors)  # (epochs, replicas)
+        return len(counted) - 1 - int(counted.argmin(axis=0).max()) if len(counted) else 0
+
+    def _keep_the_best(self, best: Any) -> None:
+        """Copy the replicas with their fewest errors yet; of two equal epochs the later, at a lower learning rate."""
+        counted = np.array(self.monitor.history.errors)
+        replicas = np.flatnonzero((counted[-1] <= counted[:-1]).all(axis=0)).tolist()
+        start = 0
+        for _, _, parameter in self.network.named_parameters():
+            stop = start + self.network.replicas * int(np.prod(parameter.shape))
+            kept, now = (flat[start:stop].reshape(-1, *parameter.shape) for flat in (best, self.network.parameters))
+            for r in replicas:
+                kept[r] = now[r]
+            start = stop

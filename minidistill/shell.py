@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from .checks import ArgumentError, MinidistillError
 
@@ -27,7 +28,7 @@ def run(command: Callable[[], int | None]) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        with _signals_as_interruptions():
+        with signals_handled(_interrupt):
             code = command() or 0
             sys.stdout.flush()
             return code
@@ -43,23 +44,30 @@ def run(command: Callable[[], int | None]) -> int:
         return 128 + int(number)
 
 
+Handler = Callable[[int, FrameType | None], object]
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt(number)
+
+
 @contextmanager
-def _signals_as_interruptions() -> Iterator[None]:
-    """Raise KeyboardInterrupt for each of SIGNALS, except one that is ignored, as nohup wants it for SIGHUP."""
+def signals_handled(handler: Handler) -> Iterator[dict[int, Any]]:
+    """Call the handler for each of SIGNALS, except one that is ignored, as nohup wants it for SIGHUP.
 
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(number)
-
-    in_main = threading.current_thread() is threading.main_thread()  # Python lets no other thread set a handler
+    Yields the handlers that stood there before, by number, and puts them back. In a thread other than the main one
+    nothing happens: Python lets it set no handler.
+    """
+    in_main = threading.current_thread() is threading.main_thread()
     before = {number: signal.getsignal(number) for number in SIGNALS if in_main}
-    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    before = {number: it for number, it in before.items() if it not in (signal.SIG_IGN, None)}
     try:
         for number in before:
-            signal.signal(number, interrupt)
-        yield
-    finally:
-        for number, handler in before.items():
             signal.signal(number, handler)
+        yield before
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 def check_outputs(outputs: dict[str, Path | None]) -> None:

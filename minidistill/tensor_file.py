@@ -8,7 +8,9 @@ or not at all. Nothing in it is code: no pickle.
 import json
 import math
 import os
+import re
 import struct
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ _TYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", 
           "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "<u1", "BOOL": "|b1"}  # fmt: skip
 _NAMES = {np.dtype(dtype): name for name, dtype in _TYPES.items()}
 _MOST_HEADER = 100_000_000  # bytes, as in the official reader
+_HEX = re.compile("[0-9a-f]{64}")
 _NO_DIGEST = "0" * 64  # stands for the checksum where it is computed
 
 
@@ -39,12 +42,27 @@ def write_tensors(path: Path, tensors: dict[str, np.ndarray], texts: dict[str, s
         entries[name] = {"dtype": _NAMES[little.dtype], "shape": list(little.shape), "data_offsets": [start, end]}
         arrays.append(little)
     digest = _digest(_header(entries, texts, _NO_DIGEST), arrays)
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        file.write(_header(entries, texts, digest))
-        for array in arrays:
-            file.write(array.tobytes())
-        file.flush()
-        os.fsync(file.fileno())  # the new name must not reach the disk before what it stands for
+    try:
+        with whole_file(path) as unfinished, unfinished.open("wb") as file:
+            file.write(_header(entries, texts, digest))
+            for array in arrays:
+                file.write(array.data)
+            file.flush()
+            os.fsync(file.fileno())  # the new name must not reach the disk before what it stands for
+        _sync_folder(path.parent)
+    except OSError as error:
+        error.filename = error.filename or os.fspath(path)  # a full disk does not name the file
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the new name reach the disk, too, where the system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -66,7 +84,7 @@ def read_tensors(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
         entries = json.loads(header)
         texts = entries.pop("__metadata__")
         digest = texts.pop("sha256")
-        if not all(isinstance(text, str) for text in (*texts.values(), digest)) or len(digest) != 64:
+        if not all(isinstance(text, str) for text in (*texts.values(), digest)) or not _HEX.fullmatch(digest):
             raise ValueError("texts that are none")
         places = {name: _place(entry) for name, entry in entries.items()}
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
@@ -97,7 +115,7 @@ def _digest(header: bytes, arrays: Any) -> str:
 
     digest = hashlib.sha256(header)
     for array in arrays:
-        digest.update(array if isinstance(array, bytearray) else array.tobytes())
+        digest.update(array)
     return digest.hexdigest()
 
 

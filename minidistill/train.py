@@ -1,5 +1,6 @@
 """The training loop: batches in, history out. It waits for the device between epochs alone."""
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -8,7 +9,7 @@ from .batches import Batches
 from .checks import ArgumentError, check_function, check_kind
 from .datasets import Dataset
 from .measure import check_alive, check_trainable, errors
-from .monitor import History, Monitor
+from .monitor import Course, History, Monitor
 from .network import Network
 from .objective import LossFunction, Objective, on_batches
 from .optim import Optimizer
@@ -26,6 +27,10 @@ def fit(
     batch_size: int = 128,
     jitter: int = 0,
     validation: Dataset | None = None,
+    patience: int | None = None,
+    keep_best: bool = False,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_seconds: float = 60.0,
     progress: bool = True,
     title: str = "training",
     after_epoch: Callable[[int], object] | None = None,
@@ -36,9 +41,11 @@ def fit(
     with its other arguments filled in; v (..., B, N) is None without a teacher's logits, y (..., B) without labels.
     total_epochs: the length of the learning rate's schedule, in epochs from the first of several calls that make one
     training; None: this call alone. jitter: every image of every epoch is moved by up to this many pixels. validation:
-    a set to count errors on after each epoch. progress: a bar in a terminal with tqdm, else a line an epoch; False for
-    silence. after_epoch(epoch), from 0 in every call, is called when an epoch is done. Raises ArgumentError if the
-    parts do not fit, Diverged if the loss explodes or the units die.
+    a set to count errors on after each epoch; patience: end when they have not fallen for so many; keep_best: return
+    to the parameters with the fewest. checkpoint: a folder to keep the training in, so that the same call goes on
+    from there (checkpoint.py). progress: a bar in a terminal with tqdm, else a line an epoch; False for silence.
+    after_epoch(epoch), from 0 in every call, is called when an epoch is done. Raises ArgumentError if the parts do not
+    fit, Diverged if the loss explodes or the units die.
     """
     check_kind("optimizer", optimizer, Optimizer, ", such as SGD(0.1)", has="steps")
     check_trainable(network, data, validation, optimizer)
@@ -50,10 +57,13 @@ def fit(
     monitor = Monitor(title, epochs, total_epochs, optimizer.epochs, batches, chance, progress)
     xp, backend, steps_per_epoch = network.xp, network.backend, len(batches)
     losses = xp.empty((steps_per_epoch, *network.replica_shape), dtype=network.dtype)
-    with monitor, np.errstate(all="ignore"):  # overflow shows in the losses
-        for epoch in range(epochs):
+    course = Course(monitor, network, optimizer, losses, validation, patience, keep_best)
+    if checkpoint is not None:
+        course.keep(checkpoint, checkpoint_seconds, objective)
+    with course, monitor, np.errstate(all="ignore"):  # overflow shows in the losses
+        for epoch in course.epochs():
             network.epochs, optimizer.epochs = network.epochs + 1, optimizer.epochs + 1
-            for i, batch in enumerate(batches.epoch(network.epochs - 1)):
+            for i, batch in course.steps():
                 rate = rate_at(optimizer.learning_rate, monitor.done())
                 z = network.forward(batch.x, network.steps)  # (..., B, N)
                 dz = xp.empty_like(z)
@@ -67,6 +77,6 @@ def fit(
             monitor.epoch(on_host, None if validation is None else lambda: errors(network, validation))
             if after_epoch is not None:
                 after_epoch(epoch)
-        monitor.end(max(abs(float(network.parameters.max())), abs(float(network.parameters.min()))))
+        course.end()
         check_alive(network, data)
     return monitor.history

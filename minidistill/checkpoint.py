@@ -1,0 +1,364 @@
+"""Checkpoints: everything that the next step of a training depends on, in a folder, so that it outlives its process.
+
+Random numbers need no state (random.py), so a training that goes on is bit for bit the one that nothing interrupted, on
+the same machine, backend and versions. Two files take turns, each written whole or not at all: while the newest is
+damaged, the one before it is used, with a warning. What belongs to another training is refused, never overwritten.
+Left out: what an after_epoch, or an objective of one's own, remembers; and the lock on Windows, which lacks fcntl.
+"""
+
+import hashlib
+import json
+import os
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .backend import Backend
+from .batches import Batch
+from .checks import ArgumentError, DataError, MinidistillError, check_number, shown
+from .datasets import Dataset
+from .datasets.idx import check_path
+from .objective import Objective, on_batches
+from .schedules import rate_at
+from .shell import signals_handled
+from .tensor_file import read_tensors, write_tensors
+
+NAMES = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")  # in turn
+VERSION = 1  # of the files, and of whatever makes the same call another training
+CHUNK = 1 << 26  # bytes of a data set that are hashed at a time
+_PLAIN = (int, float, str, type(None))
+_COUNTS = ("steps", "epochs")
+
+
+class Keeper:
+    """Keep the training that a course leads, as a context around it, which takes up what the folder holds.
+
+    Files are written every so many seconds, at the end, and when SIGINT, SIGTERM or SIGHUP has come, which then does
+    what it would have done; a second one does so at once. Raises ArgumentError for a folder that cannot be used or that
+    belongs to another training, DataError if all in it is damaged, OSError if the first or last file cannot be written.
+    """
+
+    def __init__(self, course: Any, folder: Any, seconds: float, objective: Any) -> None:
+        self.course, self.folder = course, Path(check_path("checkpoint", folder))
+        self.seconds = check_number("checkpoint_seconds", seconds, at_least=0)
+        self.recipe = _recipe(course, objective)
+        self.trials = _trials(course, objective)
+        self.turn = 0  # whose file is written next
+        self.saved, self.due = -1, 0.0  # after so many steps, and when it is time again
+        self.signal: int | None = None  # that waits for the end of a step
+
+    def __enter__(self) -> "Keeper":
+        with ExitStack() as stack:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(_alone(self.folder))
+            except (OSError, ValueError) as error:
+                if isinstance(error, MinidistillError):
+                    raise
+                raise ArgumentError(
+                    f"checkpoint must be a folder that can be made and read, got {str(self.folder)!r}: {error}"
+                ) from None
+            for unfinished in self.folder.glob("checkpoint-?.safetensors.*.tmp"):  # of a process that was killed
+                unfinished.unlink(missing_ok=True)
+            self.start = _digest(*self._state())
+            self._take_up()
+            if self.saved < 0:
+                self._save()  # so that a folder that cannot be written is told before the work
+            self.handlers = stack.enter_context(signals_handled(self._note))
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        self.stack.close()
+        self._deliver()
+
+    def pause(self) -> None:
+        """Do, between two steps, what has become due."""
+        if self.signal is None and time.monotonic() < self.due:
+            return
+        try:
+            self._save()
+            if self.signal is not None:
+                self.course.monitor.say(f"kept in {self.folder}: the same call goes on from there")
+        except OSError as error:  # a disk that is full now may have room later
+            self.due = time.monotonic() + self.seconds
+            warnings.warn(f"no checkpoint could be written, the last one stands: {error}", RuntimeWarning, stacklevel=4)
+        self._deliver()
+
+    def end(self) -> None:
+        """Write the last checkpoint of a training that is done."""
+        if self.saved < len(self.course.monitor.rates):
+            self._save()
+
+    def _note(self, number: int, frame: Any) -> None:
+        if self.signal is not None:  # a second one: somebody will not wait
+            self._deliver()
+        self.signal = number
+
+    def _deliver(self) -> None:
+        """Let a signal that has waited do what it would have done."""
+        if self.signal is not None:
+            number, self.signal = self.signal, None
+            if not callable(self.handlers[number]):  # the system's own, which ends the process without tidying up
+                raise KeyboardInterrupt(number)
+            self.handlers[number](number, None)
+
+    def _state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return the arrays (on the host) and the numbers that a step changes."""
+        network, optimizer = self.course.network, self.course.optimizer
+        arrays = {"parameters": network.parameters, "gradients": network.gradients}
+        arrays |= {f"optimizer.{name}": array for name, array in optimizer.state.items()}
+        numbers = {f"optimizer.{name}": value for name, value in _settings(optimizer).items()}
+        for of, one in (("network", network), ("optimizer", optimizer)):
+            numbers |= {f"{of}.{name}": getattr(one, name) for name in _COUNTS}
+        for i, layer in enumerate(network.layers):
+            for name, value in layer.__getstate__().items():
+                if hasattr(value, "shape"):
+                    arrays[f"layer.{i}.{name}"] = value
+                elif isinstance(value, _PLAIN):
+                    numbers[f"layer.{i}.{name}"] = value
+                else:
+                    raise ArgumentError(
+                        f"{type(layer).__name__}.{name} must be a number, a text or an array to be kept, "
+                        f"got {shown(value)}"
+                    )
+        return {name: network.backend.to_host(array) for name, array in arrays.items()}, numbers
+
+    def _save(self) -> None:
+        from . import __version__
+
+        course, monitor, on_host = self.course, self.course.monitor, self.course.network.backend.to_host
+        arrays, numbers = self._state()
+        steps, within = len(monitor.rates), len(monitor.rates) % monitor.steps_per_epoch
+        numbers["network.epochs"] -= within > 0  # only whole ones: the loop will count this one again
+        numbers["optimizer.epochs"] -= within > 0
+        arrays |= {"losses": on_host(course.losses[:within]), "rates": np.array(monitor.rates)}
+        arrays |= {f"trial.{name}": array for name, array in self.trials.items()}
+        if monitor.hopeless is not None:
+            arrays["hopeless"] = np.asarray(monitor.hopeless)
+        if course.best is not None:
+            arrays["best"] = on_host(course.best)
+        record = {
+            "format": "minidistill checkpoint", "version": VERSION, "written_by": f"minidistill {__version__}",
+            "recipe": self.recipe, "start": self.start, "steps": steps, "numbers": numbers, "begun": monitor.begun,
+            "seconds": time.perf_counter() - monitor.start, "history": vars(monitor.history),
+        }  # fmt: skip
+        write_tensors(self.folder / NAMES[self.turn], arrays, {"checkpoint": json.dumps(record)})
+        self.turn, self.saved, self.due = 1 - self.turn, steps, time.monotonic() + self.seconds
+
+    def _take_up(self) -> None:
+        """Go to where the newest checkpoint is, if there is one."""
+        found: list[tuple[int, int, dict[str, np.ndarray], dict[str, Any]]] = []
+        damaged = []
+        for turn, path in enumerate(self.folder / name for name in NAMES):
+            if not os.path.lexists(path):
+                continue
+            try:
+                arrays, texts = read_tensors(path)
+            except DataError as error:
+                damaged.append(str(error))
+                continue
+            try:
+                record = json.loads(texts["checkpoint"])
+                if record["version"] != VERSION:
+                    raise DataError(f"{path} must be of version {VERSION}, got {shown(record['version'])}")
+                self._check(path, arrays, record)
+                if not found or record["steps"] > found[0][0]:
+                    found = [(record["steps"], turn, arrays, record)]
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+                if isinstance(error, MinidistillError):
+                    raise
+                raise DataError(f"{path} must be a checkpoint, got {type(error).__name__}: {error}") from None
+        if damaged and not found:
+            raise DataError(f"{'; '.join(damaged)}; delete it to begin anew")
+        for steps, turn, arrays, record in found:
+            if damaged:
+                text = f"{damaged[0]}; going on from the checkpoint before it, after step {steps}"
+                warnings.warn(text, RuntimeWarning, stacklevel=4)
+            self._restore(arrays, record)
+            self.turn, self.saved, self.due = 1 - turn, steps, time.monotonic() + self.seconds
+            if steps:
+                monitor = self.course.monitor
+                whole = monitor.epochs * monitor.steps_per_epoch
+                monitor.say(f"goes on after step {steps:,} of {whole:,}, from {self.folder}")
+
+    def _check(self, path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+        """Raise ArgumentError unless this is a checkpoint of this training, and DataError unless it is whole."""
+        course, monitor, network = self.course, self.course.monitor, self.course.network
+        theirs, must = record["recipe"], f"checkpoint must be of this training, got {path} of one with"
+        other = [name for name in self.recipe if theirs.get(name, ...) != self.recipe[name]]
+        if other:
+            raise ArgumentError(f"{must} {'; '.join(_difference(name, theirs, self.recipe) for name in other)}")
+        for name, ours in self.trials.items():
+            kept = arrays[f"trial.{name}"]
+            if kept.shape != ours.shape or not np.allclose(kept, ours, rtol=1e-5, atol=1e-12, equal_nan=True):
+                raise ArgumentError(f"{must} another {name}, by what it gave when tried")
+        steps, per_epoch = record["steps"], monitor.steps_per_epoch
+        if steps > monitor.epochs * per_epoch:
+            raise ArgumentError(
+                f"epochs must be at least {-(-steps // per_epoch)}, which {path} has, got {monitor.epochs}"
+            )
+        (live, numbers), flat = self._state(), network.parameters
+        within, float64 = steps % per_epoch, np.dtype(np.float64)
+        wanted = {name: (array.shape, array.dtype) for name, array in live.items()}
+        wanted |= {f"trial.{name}": (array.shape, array.dtype) for name, array in self.trials.items()}
+        if record["numbers"]["optimizer.steps"]:
+            wanted |= {f"optimizer.{name}": (flat.shape, flat.dtype) for name in course.optimizer.remembers}
+        wanted |= {"losses": ((within, *network.replica_shape), network.dtype), "rates": ((steps,), float64)}
+        wanted |= {} if course.best is None else {"best": (flat.shape, flat.dtype)}
+        wanted |= {"hopeless": ((network.replicas,), float64)} if steps >= per_epoch else {}
+        found = {name: (array.shape, array.dtype) for name, array in arrays.items()}
+        if found != wanted:
+            name = min(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
+            raise DataError(f"{path} must hold {name} as {wanted.get(name)}, got {found.get(name)}")
+        history, kept = record["history"], record["numbers"]
+        if kept.keys() != numbers.keys() or not all(type(kept[name]) is int for name in _counts(numbers)):
+            raise DataError(f"{path} must hold the numbers of {network} and {course.optimizer}")
+        if any(len(history[name]) != steps // per_epoch for name in ("seconds", "learning_rate", "loss")):
+            raise DataError(f"{path} must hold a history of {steps // per_epoch} epochs")
+        type(monitor.history)(**history)
+        known = [record["start"], _digest(arrays, record["numbers"])]
+        if course.best is not None:
+            known.append(_digest(arrays | {"parameters": arrays["best"]}, record["numbers"]))
+        if self.start not in known:
+            raise ArgumentError(f"{must} another beginning: other first parameters, momentum or statistics of layers")
+
+    def _restore(self, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+        course, monitor = self.course, self.course.monitor
+        network, optimizer, numbers = course.network, course.optimizer, record["numbers"]
+        asarray = network.backend.asarray
+        network.parameters, network.gradients = arrays["parameters"], arrays["gradients"]
+        places = {"network": network, "optimizer": optimizer}
+        places |= {f"layer.{i}": layer for i, layer in enumerate(network.layers)}
+        for name, value in numbers.items():
+            of, _, attribute = name.rpartition(".")
+            setattr(places[of], attribute, value)
+        for name in (name for name in arrays if name.startswith("layer.")):
+            of, _, attribute = name.rpartition(".")
+            on_host = isinstance(getattr(places[of], attribute), (np.ndarray, np.generic))
+            setattr(places[of], attribute, arrays[name][()] if on_host else asarray(arrays[name]))
+        if optimizer.steps:
+            optimizer.network, optimizer.backend = network, network.backend
+            optimizer.state = {name: asarray(arrays[f"optimizer.{name}"]) for name in optimizer.remembers}
+            network.optimizer = optimizer.state
+        course.losses[: len(arrays["losses"])] = asarray(arrays["losses"])
+        if course.best is not None:
+            course.best[...] = asarray(arrays["best"])
+        monitor.history, monitor.rates = type(monitor.history)(**record["history"]), arrays["rates"].tolist()
+        monitor.hopeless, monitor.begun = arrays.get("hopeless"), int(record["begun"])
+        monitor.start = time.perf_counter() - float(record["seconds"])
+        self.start = record["start"]
+
+
+def _recipe(course: Any, objective: Any) -> dict[str, Any]:
+    """Return what determines a training, beside its beginning, as JSON gives it back."""
+    network, monitor, batches = course.network, course.monitor, course.monitor.batches
+    recipe = {
+        "layers": [repr(layer) for layer in network.layers], "dtype": str(network.dtype), "seeds": network.seeds,
+        "optimizer": type(course.optimizer).__name__, "optimizer settings": _settings(course.optimizer),
+        "temperature": None, "alpha": None, "batch_size": batches.batch_size, "jitter": batches.jitter,
+        "total_epochs": monitor.total, "keep_best": course.best is not None,
+        "data": _data_digest(batches.data), "validation": _data_digest(course.validation),
+    }  # fmt: skip
+    if isinstance(objective, Objective):
+        recipe |= {"temperature": np.ravel(objective.temperature).tolist(), "alpha": objective.alpha}
+    copy: dict[str, Any] = json.loads(json.dumps(recipe))
+    return copy
+
+
+def _trials(course: Any, objective: Any) -> dict[str, np.ndarray]:
+    """Return what functions give for known arguments: the code of one is nothing that a file could hold."""
+    optimizer, network, batches = course.optimizer, course.network, course.monitor.batches
+    rates = np.array([rate_at(optimizer.learning_rate, i / 101) for i in range(101)])
+    trials = {"learning rate": rates, "objective": np.zeros(0)}
+    if not isinstance(objective, Objective):
+        rng, (data, asarray) = np.random.default_rng(0), (batches.data, network.backend.asarray)
+        rows = (*network.replica_shape, batches.batch_size)
+        z, v = (asarray(rng.normal(0, 3, (*rows, n)), dtype=network.dtype) for n in (network.n_out, data.classes))
+        y = asarray(rng.integers(0, data.classes, rows), dtype=np.int64)
+        batch = Batch(z, None if data.labels is None else y, v if hasattr(data, "logits") else None)
+        loss, dz = network.xp.empty(network.replica_shape, dtype=network.dtype), network.xp.empty_like(z)
+        on_batches(objective, network, data)[0](z, batch, loss, dz)
+        found = [np.ravel(network.backend.to_host(array)).astype(np.float64) for array in (loss, dz)]
+        trials["objective"] = np.concatenate(found)
+    return trials
+
+
+def _settings(optimizer: Any) -> dict[str, Any]:
+    """Return the numbers and texts of an optimiser, but for its rate and its counts."""
+    settings = {}
+    for name, value in vars(optimizer).items():
+        if hasattr(value, "shape") and np.ndim(value):
+            raise ArgumentError(
+                f"{type(optimizer).__name__}.{name} must be named in `remembers` to be kept, got an array beside it"
+            )
+        if isinstance(value, _PLAIN) and name not in ("learning_rate", "network", *_COUNTS):
+            settings[name] = value
+    return settings
+
+
+def _counts(numbers: dict[str, Any]) -> list[str]:
+    return [name for name in numbers if name.rpartition(".")[2] in _COUNTS and not name.startswith("layer.")]
+
+
+def _difference(name: str, theirs: Any, ours: Any) -> str:
+    if name in ("data", "validation"):
+        return f"another {name.replace('data', 'data set')}"
+    return f"{name} {shown(theirs.get(name))} instead of {shown(ours[name])}"
+
+
+def _digest(arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> str:
+    """Return a digest of where a network and its optimiser are."""
+    digest = hashlib.sha256(f"{numbers['network.steps']} {numbers['optimizer.steps']}".encode())
+    for name in sorted(arrays):
+        if name in ("parameters", "gradients") or name.startswith(("optimizer.", "layer.")):
+            digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
+            digest.update(np.ascontiguousarray(arrays[name]).data)
+    return digest.hexdigest()
+
+
+def _data_digest(data: Dataset | None) -> str | None:
+    """Return a digest of a data set, a part after the other: it may be larger than memory."""
+    if data is None:
+        return None
+    digest, backend = hashlib.sha256(), data.backend
+    for array in (data.inputs, data.labels, getattr(data, "logits", None)):
+        if array is not None:
+            digest.update(f"{array.dtype} {array.shape}".encode())
+            _add(digest, array, backend)
+    return digest.hexdigest()
+
+
+def _add(digest: Any, array: Any, backend: Backend) -> None:
+    rows = max(1, CHUNK // max(1, array.nbytes // len(array)))
+    for start in range(0, len(array), rows):
+        digest.update(np.ascontiguousarray(backend.to_host(array[start : start + rows])).data)
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Hold a folder, which a second process, or a second training of this one, may then not. Raises ArgumentError.
+
+    The system lets it go when the process ends, however it ends.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ArgumentError(f"checkpoint must be a folder of one training at a time, got {folder} in use") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
