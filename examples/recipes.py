@@ -53,14 +53,13 @@ class Recipe:
         start: dict[str, Any] = {"mean": mean, "weight_scale": self.weight_scale, "seeds": seeds, "dtype": dtype}
         return md.Network.mlp(sizes, input_dropout=self.input_dropout, dropout=self.dropout, **start)
 
-    def fit(self, network: md.Network, data: md.Dataset, loss: Loss | None = None, **options: Any) -> Any:
-        """Train the network in place and return its parameters. loss: instead of the balanced objective."""
+    def fit(self, network: md.Network, data: md.Dataset, loss: Loss | None = None, **options: Any) -> md.History:
+        """Train the network in place and return the history. loss: instead of the balanced objective."""
         objective = loss or md.Objective(self.temperature, self.alpha)
         schedule, bounds = md.linear_decay(self.learning_rate, warmup=0.1), {"max_norm": self.max_norm}
         optimizer = md.SGD(schedule, self.momentum, weight_decay=self.weight_decay, **bounds)
         lengths: dict[str, Any] = {"epochs": self.epochs, "batch_size": self.batch_size, "jitter": self.jitter}
-        md.fit(network, data, objective, optimizer, **lengths, **options)
-        return network.parameters
+        return md.fit(network, data, objective, optimizer, **lengths, **options)
 
 
 _TEACHER = Recipe((1600, 1600), 12, 0.3, batch_size=256, dropout=0.2, jitter=2)

@@ -3,8 +3,8 @@
 import argparse
 import hashlib
 import json
+import shutil
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,7 +14,7 @@ import numpy as np
 from recipes import TEACHER, Loss, Recipe, suited
 
 import minidistill as md
-from minidistill.shell import whole_file
+from minidistill.tensor_file import read_tensors, write_tensors
 
 ROWS, UNITS, EPOCHS, BATCH_SIZE = 40, 5, 2, 16  # a trial's
 SCALES = (1, 30)  # a trial's inputs and logits are as large as this; a loss that clips shows at the second
@@ -22,11 +22,12 @@ DECIMALS = 6  # a trial's outcome keeps these; another order of summation change
 
 
 class Store:
-    """Keep finished trainings in a folder, one .npz each, and find them again by everything that determines them.
+    """Keep finished trainings in a folder, a file each, and find them again by everything that determines them.
 
     The key holds the recipe, the seeds, the data, the backend, the versions and the outcome of a trial. A changed loss,
     first weight, optimiser or random stream changes the trial, so it trains anew; code that is only written differently
     does not. The trial computes in float64 on tiny arrays: what only float32 or large arrays reach, it cannot see.
+    A file is a network's (tensor_file.py) with the key inside; a training that was cut off goes on from its checkpoint.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -39,14 +40,18 @@ class Store:
         """Return the network of this recipe (with a list of seeds: replicas), kept earlier or trained now.
 
         title: a name for the file and the progress bar. loss: instead of the balanced objective.
-        Raises md.Diverged if the training does, md.DataError if the kept file is broken.
+        Raises md.Diverged if the training does, md.DataError if the kept file or checkpoint is broken.
         """
         seeds = seeds if isinstance(seeds, int) else list(seeds)
         network = recipe.network(data, seeds)
         arrays = data.inputs, data.labels, getattr(data, "logits", None)
         key = _key(*arrays, data.classes, seeds, asdict(recipe), *_trial(recipe, data, seeds, loss))
-        kept = self._find_or_make(title, key, lambda: recipe.fit(network, data, loss, title=title))
-        network.parameters[...] = network.backend.asarray(kept)
+
+        def made(unfinished: Path) -> tuple[Any, float]:
+            history = recipe.fit(network, data, loss, title=title, checkpoint=unfinished)
+            return network.parameters, history.seconds[-1]
+
+        network.parameters = self._find_or_make(title, key, network.parameters.shape, network.dtype, made)
         return network
 
     def train_each(
@@ -71,21 +76,43 @@ class Store:
         shapes = [[W.shape for W in teacher.weights()] for teacher in teachers]
         key = _key(data.inputs, jitter, shapes, *(teacher.parameters for teacher in teachers), trial)
         title = f"{len(teachers)} teachers' logits, jitter {jitter}"
-        logits = self._find_or_make(title, key, lambda: _taught(teachers, data, jitter).logits)
+        shape = (*([(2 * jitter + 1) ** 2] if jitter else []), len(data), teachers[0].n_out)
+
+        def made(unfinished: Path) -> tuple[Any, float]:
+            began = time.perf_counter()
+            return _taught(teachers, data, jitter).logits, time.perf_counter() - began
+
+        logits = self._find_or_make(title, key, shape, teachers[0].dtype, made)
         return md.TransferSet(data.inputs, logits, data.labels, data.backend)
 
-    def _find_or_make(self, title: str, key: str, make: Callable[[], Any]) -> np.ndarray:
-        """Return the array that is kept under the key, made now if there is none; count the seconds that it took."""
-        path = next(self.folder.glob(f"*-{key}.npz"), None)
+    def _find_or_make(
+        self, title: str, key: str, shape: tuple[int, ...], dtype: Any, make: Callable[[Path], tuple[Any, float]]
+    ) -> np.ndarray:
+        """Return the array that is kept under the key, made now if there is none; count the seconds that it took.
+
+        make: gets a folder for what is not finished, and returns the array and the seconds.
+        """
+        path = next(self.folder.glob(f"*-{key}.safetensors"), None)
         if path is None:
             name = "".join(c if c.isalnum() else "-" for c in title)
-            path = self.folder / f"{name}-{key}.npz"
-            began = time.perf_counter()
-            array = md.get_backend().to_host(make())
-            _write(path, array, time.perf_counter() - began)
-        array, seconds = _read(path)
+            path, unfinished = (self.folder / f"{name}-{key}.{kind}" for kind in ("safetensors", "unfinished"))
+            try:
+                array, seconds = make(unfinished)
+                write_tensors(path, {"array": md.get_backend().to_host(array)}, {"key": key, "seconds": str(seconds)})
+            except md.Diverged:  # it would do so again
+                shutil.rmtree(unfinished, ignore_errors=True)
+                raise
+            shutil.rmtree(unfinished, ignore_errors=True)
+        try:
+            tensors, texts = read_tensors(path)
+            kept, seconds = tensors["array"], float(texts["seconds"])
+            found = f"{kept.dtype} {kept.shape} of the training {texts['key']}"
+            if found != (wanted := f"{np.dtype(dtype)} {shape} of the training {key}"):
+                raise md.DataError(f"{path} must hold {wanted}, got {found}")
+        except (KeyError, ValueError) as error:  # a DataError is a ValueError
+            raise md.DataError(f"{path} must hold a finished training, got {error}: delete it to train again") from None
         self.seconds += seconds
-        return array
+        return kept
 
 
 def soft_targets(arguments: argparse.Namespace, store: Store, train: md.Dataset) -> md.TransferSet:
@@ -113,7 +140,8 @@ def _trial(recipe: Recipe, data: md.Dataset, seeds: int | list[int], loss: Loss 
         tiny_data = _tiny_data(data, scale, recipe.jitter)
         network = tiny.network(tiny_data, 0 if isinstance(seeds, int) else list(range(len(seeds))), np.float64)
         try:
-            outcomes.append(_rounded(tiny.fit(network, tiny_data, loss, progress=False)))
+            tiny.fit(network, tiny_data, loss, progress=False)
+            outcomes.append(_rounded(network.parameters))
         except md.Diverged:
             outcomes.append("diverged")
     return outcomes
@@ -147,19 +175,3 @@ def _key(*parts: Any) -> str:
         else:
             digest.update(json.dumps(part).encode())
     return digest.hexdigest()[:16]
-
-
-def _write(path: Path, array: np.ndarray, seconds: float) -> None:
-    """Write the file whole or not at all, even if the process ends half-way."""
-    with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, array=array, seconds=seconds)
-
-
-def _read(path: Path) -> tuple[np.ndarray, float]:
-    """Return the array of a file and the seconds that it took to make. Raises md.DataError if the file is broken."""
-    try:
-        with path.open("rb") as file:
-            kept = np.load(file)
-            return kept["array"], float(kept["seconds"])
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise md.DataError(f"{path} must hold a finished training, got {error}: delete it to train again") from None

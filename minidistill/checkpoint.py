@@ -25,7 +25,7 @@ from .datasets import Dataset
 from .datasets.idx import check_path
 from .objective import Objective, on_batches
 from .schedules import rate_at
-from .shell import signals_handled
+from .shell import signals_handled, whole_file
 from .tensor_file import read_tensors, write_tensors
 
 NAMES = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")  # in turn
@@ -40,7 +40,7 @@ class Keeper:
 
     Files are written every so many seconds, at the end, and when SIGINT, SIGTERM or SIGHUP has come, which then does
     what it would have done; a second one does so at once. Raises ArgumentError for a folder that cannot be used or that
-    belongs to another training, DataError if all in it is damaged, OSError if the first or last file cannot be written.
+    belongs to another training, DataError if all in it is damaged, OSError if the last file cannot be written.
     """
 
     def __init__(self, course: Any, folder: Any, seconds: float, objective: Any) -> None:
@@ -49,7 +49,7 @@ class Keeper:
         self.recipe = _recipe(course, objective)
         self.trials = _trials(course, objective)
         self.turn = 0  # whose file is written next
-        self.saved, self.due = -1, 0.0  # after so many steps, and when it is time again
+        self.saved, self.due = 0, time.monotonic() + self.seconds  # after so many steps, and when it is time again
         self.signal: int | None = None  # that waits for the end of a step
 
     def __enter__(self) -> "Keeper":
@@ -57,18 +57,18 @@ class Keeper:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
                 stack.enter_context(_alone(self.folder))
+                with whole_file(self.folder / NAMES[0], keep=False) as unfinished:  # told before the work
+                    unfinished.touch()
             except (OSError, ValueError) as error:
                 if isinstance(error, MinidistillError):
                     raise
                 raise ArgumentError(
-                    f"checkpoint must be a folder that can be made and read, got {str(self.folder)!r}: {error}"
+                    f"checkpoint must be a folder that can be written, got {str(self.folder)!r}: {error}"
                 ) from None
             for unfinished in self.folder.glob("checkpoint-?.safetensors.*.tmp"):  # of a process that was killed
                 unfinished.unlink(missing_ok=True)
             self.start = _digest(*self._state())
             self._take_up()
-            if self.saved < 0:
-                self._save()  # so that a folder that cannot be written is told before the work
             self.handlers = stack.enter_context(signals_handled(self._note))
             self.stack = stack.pop_all()
         return self

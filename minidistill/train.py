@@ -6,14 +6,13 @@ from collections.abc import Callable
 import numpy as np
 
 from .batches import Batches
-from .checks import ArgumentError, check_function, check_kind
+from .checks import ArgumentError, check_kind
 from .datasets import Dataset
 from .measure import check_alive, check_trainable, errors
 from .monitor import Course, History, Monitor
 from .network import Network
 from .objective import LossFunction, Objective, on_batches
 from .optim import Optimizer
-from .schedules import rate_at
 
 
 def fit(
@@ -49,22 +48,17 @@ def fit(
     """
     check_kind("optimizer", optimizer, Optimizer, ", such as SGD(0.1)", has="steps")
     check_trainable(network, data, validation, optimizer)
-    if after_epoch is not None:
-        check_function("after_epoch", after_epoch, ("epoch",), "as in lambda epoch: print(epoch)")
     loss_and_gradient, chance = on_batches(objective, network, data)
     soft = not isinstance(objective, Objective) or objective.alpha != 0
     batches = Batches(network, data, batch_size, jitter, soft)
     monitor = Monitor(title, epochs, total_epochs, optimizer.epochs, batches, chance, progress)
     xp, backend, steps_per_epoch = network.xp, network.backend, len(batches)
-    losses = xp.empty((steps_per_epoch, *network.replica_shape), dtype=network.dtype)
-    course = Course(monitor, network, optimizer, losses, validation, patience, keep_best)
-    if checkpoint is not None:
-        course.keep(checkpoint, checkpoint_seconds, objective)
-    with course, monitor, np.errstate(all="ignore"):  # overflow shows in the losses
-        for epoch in course.epochs():
+    losses = xp.empty((steps_per_epoch, *network.replica_shape), dtype=network.dtype)  # overflow shows in them
+    course = Course(monitor, network, optimizer, losses, validation, patience, keep_best, after_epoch)
+    with course.kept(checkpoint, checkpoint_seconds, objective), monitor, np.errstate(all="ignore"):
+        for _ in course.epochs():
             network.epochs, optimizer.epochs = network.epochs + 1, optimizer.epochs + 1
-            for i, batch in course.steps():
-                rate = rate_at(optimizer.learning_rate, monitor.done())
+            for i, batch, rate in course.steps():  # the schedule's learning rate
                 z = network.forward(batch.x, network.steps)  # (..., B, N)
                 dz = xp.empty_like(z)
                 # Write the loss and dz = dC/dz: objective_rows of losses/distillation.py, which the backend may fuse.
@@ -72,11 +66,8 @@ def fit(
                 optimizer.step(network, dz, rate)  # backward through the layers, then the update
                 if network.awaits_backward:
                     raise ArgumentError(f"{type(optimizer).__name__}.step must call network.backward(dz)")
-                monitor.step(rate)
             on_host = backend.to_host(losses).reshape(steps_per_epoch, -1).astype(np.float64)  # (steps, replicas)
             monitor.epoch(on_host, None if validation is None else lambda: errors(network, validation))
-            if after_epoch is not None:
-                after_epoch(epoch)
         course.end()
         check_alive(network, data)
     return monitor.history
