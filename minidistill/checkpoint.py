@@ -153,9 +153,9 @@ class Keeper:
 
     def _take_up(self) -> None:
         """Go to where the newest checkpoint is, if there is one."""
-        found: list[tuple[int, int, dict[str, np.ndarray], dict[str, Any]]] = []
+        newest: tuple[int, Path, dict[str, np.ndarray], dict[str, Any]] | None = None
         damaged = []
-        for turn, path in enumerate(self.folder / name for name in NAMES):
+        for path in (self.folder / name for name in NAMES):
             if not os.path.lexists(path):
                 continue
             try:
@@ -163,33 +163,31 @@ class Keeper:
             except DataError as error:
                 damaged.append(str(error))
                 continue
-            try:
+            with _no_nonsense(path):
                 record = json.loads(texts["checkpoint"])
                 if record["version"] != VERSION:
                     raise DataError(f"{path} must be of version {VERSION}, got {shown(record['version'])}")
-                self._check(path, arrays, record)
-                if not found or record["steps"] > found[0][0]:
-                    found = [(record["steps"], turn, arrays, record)]
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
-                if isinstance(error, MinidistillError):
-                    raise
-                raise DataError(f"{path} must be a checkpoint, got {type(error).__name__}: {error}") from None
-        if damaged and not found:
-            raise DataError(f"{'; '.join(damaged)}; delete it to begin anew")
-        for steps, turn, arrays, record in found:
+                self._check_recipe(path, arrays, record)
+                if newest is None or record["steps"] > newest[0]:
+                    newest = record["steps"], path, arrays, record
+        if newest is None:
             if damaged:
-                text = f"{damaged[0]}; going on from the checkpoint before it, after step {steps}"
-                warnings.warn(text, RuntimeWarning, stacklevel=4)
-            self._restore(arrays, record)
-            self.turn, self.saved, self.due = 1 - turn, steps, time.monotonic() + self.seconds
-            if steps:
-                monitor = self.course.monitor
-                whole = monitor.epochs * monitor.steps_per_epoch
-                monitor.say(f"goes on after step {steps:,} of {whole:,}, from {self.folder}")
+                raise DataError(f"{'; '.join(damaged)}; delete it to begin anew")
+            return
+        steps, path, arrays, record = newest
+        with _no_nonsense(path):
+            self._check_state(path, arrays, record)
+        for text in damaged:
+            text += f"; going on from the checkpoint before it, after step {steps}"
+            warnings.warn(text, RuntimeWarning, stacklevel=4)
+        self._restore(arrays, record)
+        self.turn, self.saved = 1 - NAMES.index(path.name), steps
+        monitor = self.course.monitor
+        whole = monitor.epochs * monitor.steps_per_epoch
+        monitor.say(f"goes on after step {steps:,} of {whole:,}, from {self.folder}")
 
-    def _check(self, path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
-        """Raise ArgumentError unless this is a checkpoint of this training, and DataError unless it is whole."""
-        course, monitor, network = self.course, self.course.monitor, self.course.network
+    def _check_recipe(self, path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+        """Raise ArgumentError for a checkpoint of a training that is made in another way."""
         theirs, must = record["recipe"], f"checkpoint must be of this training, got {path} of one with"
         other = [name for name in self.recipe if theirs.get(name, ...) != self.recipe[name]]
         if other:
@@ -198,11 +196,14 @@ class Keeper:
             kept = arrays[f"trial.{name}"]
             if kept.shape != ours.shape or not np.allclose(kept, ours, rtol=1e-5, atol=1e-12, equal_nan=True):
                 raise ArgumentError(f"{must} another {name}, by what it gave when tried")
+
+    def _check_state(self, path: Path, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
+        """Raise DataError for a checkpoint that lacks something, ArgumentError for one that began elsewhere."""
+        course, monitor, network = self.course, self.course.monitor, self.course.network
         steps, per_epoch = record["steps"], monitor.steps_per_epoch
         if steps > monitor.epochs * per_epoch:
-            raise ArgumentError(
-                f"epochs must be at least {-(-steps // per_epoch)}, which {path} has, got {monitor.epochs}"
-            )
+            done = -(-steps // per_epoch)
+            raise ArgumentError(f"epochs must be at least the {done} that {path} has, got {monitor.epochs}")
         (live, numbers), flat = self._state(), network.parameters
         within, float64 = steps % per_epoch, np.dtype(np.float64)
         wanted = {name: (array.shape, array.dtype) for name, array in live.items()}
@@ -226,7 +227,10 @@ class Keeper:
         if course.best is not None:
             known.append(_digest(arrays | {"parameters": arrays["best"]}, record["numbers"]))
         if self.start not in known:
-            raise ArgumentError(f"{must} another beginning: other first parameters, momentum or statistics of layers")
+            raise ArgumentError(
+                f"checkpoint must be of this training, got {path} of one with another beginning: other first "
+                "parameters, momentum or statistics of layers"
+            )
 
     def _restore(self, arrays: dict[str, np.ndarray], record: dict[str, Any]) -> None:
         course, monitor = self.course, self.course.monitor
@@ -308,7 +312,7 @@ def _counts(numbers: dict[str, Any]) -> list[str]:
 
 def _difference(name: str, theirs: Any, ours: Any) -> str:
     if name in ("data", "validation"):
-        return f"another {name.replace('data', 'data set')}"
+        return "another data set" if name == "data" else "another validation set"
     return f"{name} {shown(theirs.get(name))} instead of {shown(ours[name])}"
 
 
@@ -338,6 +342,17 @@ def _add(digest: Any, array: Any, backend: Backend) -> None:
     rows = max(1, CHUNK // max(1, array.nbytes // len(array)))
     for start in range(0, len(array), rows):
         digest.update(np.ascontiguousarray(backend.to_host(array[start : start + rows])).data)
+
+
+@contextmanager
+def _no_nonsense(path: Path) -> Iterator[None]:
+    """Tell what somebody has written with a right checksum, but not what a checkpoint holds."""
+    try:
+        yield
+    except MinidistillError:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, OverflowError) as error:
+        raise DataError(f"{path} must be a checkpoint, got {type(error).__name__}: {error}") from None
 
 
 @contextmanager
