@@ -23,6 +23,7 @@ from .batches import Batch
 from .checks import ArgumentError, DataError, MinidistillError, check_number, shown
 from .datasets import Dataset
 from .datasets.idx import check_path
+from .folder import KNOWN
 from .objective import Objective, on_batches
 from .schedules import rate_at
 from .shell import signals_handled, whole_file
@@ -46,7 +47,7 @@ class Keeper:
     def __init__(self, course: Any, folder: Any, seconds: float, objective: Any) -> None:
         self.course, self.folder = course, Path(check_path("checkpoint", folder))
         self.seconds = check_number("checkpoint_seconds", seconds, at_least=0)
-        self.recipe = _recipe(course, objective)
+        self.recipe, self.settings = _recipe(course, objective), json.dumps(_settings(course.optimizer))
         self.trials = _trials(course, objective)
         self.turn = 0  # whose file is written next
         self.saved, self.due = 0, time.monotonic() + self.seconds  # after so many steps, and when it is time again
@@ -113,9 +114,8 @@ class Keeper:
         network, optimizer = self.course.network, self.course.optimizer
         arrays = {"parameters": network.parameters, "gradients": network.gradients}
         arrays |= {f"optimizer.{name}": array for name, array in optimizer.state.items()}
-        numbers = {f"optimizer.{name}": value for name, value in _settings(optimizer).items()}
-        for of, one in (("network", network), ("optimizer", optimizer)):
-            numbers |= {f"{of}.{name}": getattr(one, name) for name in _COUNTS}
+        numbers = {f"network.{name}": getattr(network, name) for name in _COUNTS}
+        numbers |= {f"optimizer.{name}": getattr(optimizer, name) for name in _COUNTS}
         for i, layer in enumerate(network.layers):
             for name, value in layer.__getstate__().items():
                 if hasattr(value, "shape"):
@@ -134,6 +134,9 @@ class Keeper:
 
         course, monitor, on_host = self.course, self.course.monitor, self.course.network.backend.to_host
         arrays, numbers = self._state()
+        if json.dumps(_settings(course.optimizer)) != self.settings:
+            name = type(course.optimizer).__name__
+            raise ArgumentError(f"{name} must have the same settings in every step to be kept: it has steps and state")
         steps, within = len(monitor.rates), len(monitor.rates) % monitor.steps_per_epoch
         numbers["network.epochs"] -= within > 0  # only whole ones: the loop will count this one again
         numbers["optimizer.epochs"] -= within > 0
@@ -218,8 +221,11 @@ class Keeper:
             name = min(name for name in {*found, *wanted} if found.get(name) != wanted.get(name))
             raise DataError(f"{path} must hold {name} as {wanted.get(name)}, got {found.get(name)}")
         history, kept = record["history"], record["numbers"]
-        if kept.keys() != numbers.keys() or not all(type(kept[name]) is int for name in _counts(numbers)):
-            raise DataError(f"{path} must hold the numbers of {network} and {course.optimizer}")
+        own = tuple(f"layer.{i}." for i, layer in enumerate(network.layers) if type(layer) not in KNOWN.values())
+        for name in {*numbers, *kept}:  # of the package's own layers, no number ever changes
+            fixed = name.startswith("layer.") and not name.startswith(own)
+            if not (kept[name] == numbers[name] if fixed else _kind(kept[name]) == _kind(numbers[name])):
+                raise DataError(f"{path} must hold {name} as in {network}, got {shown(kept[name])}")
         if any(len(history[name]) != steps // per_epoch for name in ("seconds", "learning_rate", "loss")):
             raise DataError(f"{path} must hold a history of {steps // per_epoch} epochs")
         type(monitor.history)(**history)
@@ -306,8 +312,8 @@ def _settings(optimizer: Any) -> dict[str, Any]:
     return settings
 
 
-def _counts(numbers: dict[str, Any]) -> list[str]:
-    return [name for name in numbers if name.rpartition(".")[2] in _COUNTS and not name.startswith("layer.")]
+def _kind(value: Any) -> type:
+    return float if type(value) is int else type(value)
 
 
 def _difference(name: str, theirs: Any, ours: Any) -> str:

@@ -20,7 +20,7 @@ from .tensor_file import read_tensors, write_tensors
 
 MODEL, CONFIG, CARD = "model.safetensors", "config.json", "README.md"
 _VERSION = 1  # of the format
-_KNOWN = {kind.__name__: kind for kind in (Dense, DenseReLU, ReLU, Dropout, Standardise)}
+KNOWN = {kind.__name__: kind for kind in (Dense, DenseReLU, ReLU, Dropout, Standardise)}
 
 
 def write_network(network: Any, folder: str | os.PathLike[str], labels: Sequence[str] | None) -> None:
@@ -60,7 +60,7 @@ def read_network(
         beside = path.with_name(CONFIG)
         if beside.exists() and json.loads(beside.read_text(encoding="utf-8")) != config:
             raise DataError(f"{beside} must say what {MODEL} holds, got something else: delete it to load")
-        known = _KNOWN | {own.__name__: own for own in layers}
+        known = KNOWN | {own.__name__: own for own in layers}
         built = [_build(i, one, tensors, known) for i, one in enumerate(config["layers"])]
         _check_shapes(path, config, built, tensors)  # before memory is taken for what the file may lack
         made = kind(built, config["seeds"], config["dtype"], backend)
