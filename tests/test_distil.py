@@ -1,13 +1,16 @@
 """Files in, a student's folder out: it learns what a teacher of another kind knows, and mistakes are one line."""
 
 import json
+import os
+import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from test_examples import call
+from test_examples import ROOT, call
 
 import minidistill as md
 
@@ -37,6 +40,10 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def distill(files: Path, out: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """The command with these options on top of a small training."""
+    return call("-m", "minidistill", *distill_words(files, out, **options))
+
+
+def distill_words(files: Path, out: Path, **options: Any) -> list[str]:
     given: dict[str, Any] = {
         "inputs": "x.npy",
         "teacher_logits": "v.npy",
@@ -49,7 +56,7 @@ def distill(files: Path, out: Path, **options: Any) -> subprocess.CompletedProce
     for name, value in given.items():
         values = [str(files / one) if "." in str(one) and name in FILES else str(one) for one in np.atleast_1d(value)]
         words += [f"--{name.replace('_', '-')}", *([] if value is True else values)]
-    return call("-m", "minidistill", "distill", *words, "--out", str(out))
+    return ["distill", *words, "--out", str(out)]
 
 
 FILES = ("inputs", "teacher_logits", "labels")
@@ -149,6 +156,41 @@ def test_a_folder_with_something_in_it_is_left_as_it_is(files: Path, tmp_path: P
     done = distill(files, tmp_path)
     assert (done.returncode, [path.name for path in tmp_path.iterdir()]) == (2, ["mine.txt"])
     assert "--out must be a new or an empty folder" in done.stderr
+
+
+def test_a_distillation_that_was_cut_off_goes_on_and_a_finished_one_is_left_alone(files: Path, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"temperature": "auto", "labels": "y.npy", "epochs": 60}
+    whole, cut_off = tmp_path / "whole", tmp_path / "cut off"
+    assert distill(files, whole, **options).returncode == 0
+    command = [sys.executable, "-m", "minidistill", *distill_words(files, cut_off, **options)]
+    for number in (signal.SIGTERM, signal.SIGINT):
+        process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, text=True,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)  # fmt: skip
+        assert process.stderr is not None
+        while "epoch" not in (line := process.stderr.readline()) and line:
+            pass
+        process.send_signal(number)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (128 + number, ""), err
+        assert "the same call goes on from there" in err
+        assert err.splitlines()[-1] == f"ended by {signal.Signals(number).name}"
+    other = distill(files, cut_off, **options | {"epochs": 61})
+    assert (other.returncode, "total_epochs 60 instead of 61" in other.stderr) == (2, True)
+    done = distill(files, cut_off, **options)
+    assert done.returncode == 0, done.stderr
+    assert "student: goes on after step " in done.stderr
+    assert {path.name for path in cut_off.iterdir()} == {path.name for path in whole.iterdir()}
+    before = {path: path.read_bytes() for path in cut_off.iterdir()}
+    assert before[cut_off / "model.safetensors"] == (whole / "model.safetensors").read_bytes()
+    again = distill(files, cut_off, **options)
+    assert (again.returncode, {path: path.read_bytes() for path in cut_off.iterdir()}) == (2, before)
+    assert "--out must be a new or an empty folder" in again.stderr
+
+
+def test_a_distillation_that_diverges_keeps_nothing(files: Path, tmp_path: Path) -> None:
+    done = distill(files, tmp_path / "out", learning_rate=1e9)
+    assert (done.returncode, "diverged" in done.stderr) == (2, True)
+    assert not any((tmp_path / "out").iterdir())
 
 
 def test_split_deals_every_row_to_one_part_and_keeps_logits_and_labels_beside_their_inputs() -> None:

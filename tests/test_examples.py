@@ -14,6 +14,7 @@ import pytest
 from small_mnist import write_small_mnist
 
 import minidistill as md
+from minidistill.tensor_file import read_tensors, write_tensors
 
 ROOT = Path(__file__).parents[1]
 HEADLINE = "examples/01_headline.py"
@@ -204,19 +205,49 @@ def test_a_training_that_diverges_says_so_and_is_not_kept(tmp_path: Path) -> Non
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 cut off", b"\x93NUMPY"])
-def test_a_kept_file_that_is_broken_is_named_with_the_remedy(tmp_path: Path, content: bytes) -> None:
+def flipped(content: bytes, bit: int) -> bytes:
+    damaged = bytearray(content)
+    damaged[bit // 8] ^= 1 << bit % 8
+    return bytes(damaged)
+
+
+def test_a_kept_file_that_is_broken_is_named_with_the_remedy(tmp_path: Path) -> None:
+    """At every 997th bit and 97th length, and as other files."""
     module, recipe, data = small_training()
     network = module.Store(tmp_path).train(recipe, data, 0, "a")
     module.Store(tmp_path).transfer([network], data)
-    for path in tmp_path.iterdir():
+    for path in list(tmp_path.iterdir()):
+        content = path.read_bytes()
+        damaged = [content[:length] for length in range(0, len(content), 97)]
+        damaged += [flipped(content, bit) for bit in range(0, 8 * len(content), 997)]
+        for one in (*damaged, b"PK\x03\x04 cut off", b"\x93NUMPY"):
+            path.write_bytes(one)
+            with pytest.raises(md.DataError, match=r"must hold a finished training, got .*: delete it to train again"):
+                module.Store(tmp_path).transfer([module.Store(tmp_path).train(recipe, data, 0, "a")], data)
+            assert path.read_bytes() == one
         path.write_bytes(content)
-    for again in (
-        lambda: module.Store(tmp_path).train(recipe, data, 0, "a"),
-        lambda: module.Store(tmp_path).transfer([network], data),
-    ):
-        with pytest.raises(md.DataError, match=r"must hold a finished training, got .*: delete it to train again"):
-            again()
+
+
+@pytest.mark.parametrize("wrong", ["swapped", "shape", "rows", "float64", "int32", "name"])
+def test_a_file_in_anothers_place_or_of_another_shape_or_type_is_named(wrong: str, tmp_path: Path) -> None:
+    module, recipe, data = small_training()
+    size = recipe.network(data, 0).size
+    for seed in (0, 1):
+        module.Store(tmp_path).train(recipe, data, seed, "a")
+    one, other = tmp_path.iterdir()
+    if wrong == "swapped":
+        content = one.read_bytes()
+        one.write_bytes(other.read_bytes())
+        other.write_bytes(content)
+    else:
+        shapes = {"shape": (1,), "rows": (1, size)}
+        array = np.zeros(shapes.get(wrong, size), wrong if wrong in ("float64", "int32") else np.float32)
+        write_tensors(one, {"other" if wrong == "name" else "array": array}, read_tensors(one)[1])
+    expected = (
+        "'array'" if wrong == "name" else rf"must hold float32 \({size},\) of the training \w+, got \w+ \(.*\) of"
+    )
+    with pytest.raises(md.DataError, match=expected):
+        list(module.Store(tmp_path).train_each(recipe, data, (0, 1), "a"))
 
 
 def test_a_script_that_was_cut_off_goes_on_with_what_is_missing(
@@ -243,6 +274,31 @@ def test_a_script_that_was_cut_off_goes_on_with_what_is_missing(
     assert len(calls) == 3 + 1 + 2
     on_host = md.get_backend().to_host
     assert len({on_host(n.parameters).tobytes() for n in networks}) == len(list(tmp_path.iterdir())) == 4
+
+
+def test_a_training_that_was_cut_off_goes_on_from_its_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, recipe, data = small_training()
+    monkeypatch.setattr(module, "_trial", lambda *arguments: [])
+    long, steps = module.replace(recipe, epochs=30), []
+
+    def interrupted(z: Any, v: Any, y: Any) -> Any:
+        steps.append(1)
+        if len(steps) == 12:
+            signal.raise_signal(signal.SIGINT)
+        return md.cross_entropy(z, y)
+
+    store = module.Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        store.train(long, data, 0, "a", interrupted)
+    again = store.train(long, data, 0, "a", interrupted)
+    assert len(steps) == 1 + 11 + 1 + 19  # each call tries the loss once
+    assert [path.suffix for path in tmp_path.iterdir()] == [".safetensors"]
+    (tmp_path / "whole").mkdir()
+    assert_same(
+        again, module.Store(tmp_path / "whole").train(long, data, 0, "a", lambda z, v, y: md.cross_entropy(z, y))
+    )
 
 
 def test_the_bias_by_prior_brings_the_mean_probability_of_an_unseen_class_to_its_prior() -> None:
@@ -331,7 +387,8 @@ def test_a_signal_ends_a_script_with_one_line_and_it_goes_on_from_its_last_train
     assert (process.returncode, out) == (128 + number, "")
     assert err.splitlines()[-1] == f"ended by {name}"
     assert "Traceback" not in err
-    assert list(tmp_path.rglob("*")) == [runs]
+    (unfinished,) = runs.iterdir()
+    assert {path.name for path in unfinished.iterdir()} == {"checkpoint-0.safetensors"}  # from which it will go on
 
 
 def test_in_an_old_locale_the_table_is_readable(runs: Path) -> None:
