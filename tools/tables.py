@@ -39,6 +39,8 @@ SCRIPTS = {
     "gradient_error": "tests/benchmarks/gradient_error",
     "false_alarms": "tests/benchmarks/false_alarms",
     "mutants": "tests/benchmarks/mutants",
+    "kills": "tests/benchmarks/kills",
+    "evidence": "tests/benchmarks/evidence",
     "verdicts": "tests/test_libraries",
 }
 

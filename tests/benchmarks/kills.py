@@ -82,6 +82,7 @@ def killed(kind: str, epochs: int, most: int, rng: random.Random) -> dict[str, A
 
 
 def report(record: dict[str, Any]) -> str:
+    """Return a row for each kind of training."""
     rows = ["| training | kills | of them while a checkpoint was being written | ends bit for bit as if undisturbed |",
             "|---|---|---|---|"]  # fmt: skip
     for r in record["results"]:
