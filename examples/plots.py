@@ -74,8 +74,9 @@ def plain(axis: Any, ticks: Iterable[float], log: bool = True) -> None:
 
 
 def round_ticks(values: Iterable[float]) -> list[float]:
-    """Return 1, 2 and 5 times the powers of ten that span the values, and one beyond on either side."""
-    low, high = min(values := list(values)), max(values)
+    """Return 1, 2 and 5 times the powers of ten that span the values; no value, or only zeros, count as 1."""
+    positive = [value for value in values if value > 0] or [1]
+    low, high = min(positive), max(positive)
     ladder = [m * 10.0**e for e in range(-12, 13) for m in (1, 2, 5)]
     first = max(i for i, tick in enumerate(ladder) if tick <= low)
     last = min(i for i, tick in enumerate(ladder) if tick >= high)
