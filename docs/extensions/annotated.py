@@ -12,7 +12,7 @@ from docutils import nodes
 from reading import PAGES, ROOT, equations, hour, parts, write
 from sphinx.util.docutils import SphinxDirective
 
-INDEX = r"(?<![A-Za-z_])[A-Za-zΣδ∂]_[a-z]{1,2}(?![A-Za-z_])(?<!n_in)"  # z_i, but not n_in, which is a name
+INDEX = r"(?<![A-Za-z_])d?[A-Za-zΣδ∂]_[a-z]{1,2}(?![A-Za-z_])(?<!n_in)"  # z_i, but not n_in, which is a name
 
 
 def prose(docstring: str) -> list[nodes.Node]:
@@ -27,7 +27,8 @@ def prose(docstring: str) -> list[nodes.Node]:
             if text.startswith("`"):
                 line += nodes.literal("", text[1:-1])
             elif re.fullmatch(INDEX, text):
-                line += [nodes.Text(text[0]), nodes.subscript("", text[2:])]
+                letter, index = text.split("_")
+                line += [nodes.Text(letter), nodes.subscript("", index)]
             else:
                 line += nodes.Text(text)
         made.append(line)

@@ -1,5 +1,6 @@
 """The map of equations as a page, and a page of the tests that the lesson and the map name."""
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ class Map(SphinxDirective):
         link = nodes.reference("", "", nodes.literal("", one["holder"]), internal=True, refuri=target)
         section += nodes.paragraph("", f"{one['source']}, line {one['lineno']}, in ", link, nodes.Text(":"))
         line = (ROOT / one["source"]).read_text(encoding="utf-8").splitlines()[one["lineno"] - 1]
-        section += nodes.literal_block("", line.strip(), language="python")
+        section += nodes.literal_block("", line.strip(), language=language(line.strip()))
         section += nodes.paragraph("", "Its test: ", test_link(self.env, one["test"]))
         chapter = {"refdomain": "std", "reftype": "doc", "refexplicit": False, "reftarget": f"/lesson/{one['chapter']}"}
         section += nodes.paragraph("", "Derived in ", addnodes.pending_xref("", nodes.inline(), **chapter))
@@ -33,6 +34,15 @@ class Map(SphinxDirective):
         for reference in section.findall(addnodes.pending_xref):
             reference["refdoc"] = self.env.docname
         return section
+
+
+def language(line: str) -> str:
+    """Return "python" for a line of code, "text" for one of a docstring."""
+    try:
+        ast.parse(line)
+    except SyntaxError:
+        return "text"
+    return "python"
 
 
 def test_link(env: Any, name: str) -> nodes.Node:
