@@ -10,7 +10,6 @@ project = "minidistill"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "mathml", "annotated", "equations", "reference"]
 myst_enable_extensions = ["dollarmath"]
 exclude_patterns = ["exercises"]
-suppress_warnings = ["misc.highlighting_failure"]
 highlight_language = "python"
 html_theme = "furo"
 html_title = "minidistill"

@@ -5,6 +5,7 @@ Building the site needs the extra `docs`; without it those tests are skipped.
 
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -228,6 +229,29 @@ def test_the_site_loads_nothing_from_another_host(site: Path) -> None:
     files = [path for path in site.rglob("*") if path.suffix in (".html", ".css")]
     assert len(files) > 25
     assert {load for path in files for load in loads_of(path) if of_another_host(load)} == set()
+
+
+def test_in_a_browser_the_site_asks_for_its_own_files_alone_and_fits_a_telephone(site: Path) -> None:
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs Playwright for Python")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("needs Debian's chromium")
+    asked: list[str] = []
+    said: list[str] = []
+    with playwright.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 400, "height": 800})
+        page.on("request", lambda request: asked.append(request.url))
+        page.on("console", lambda message: said.append(message.text))
+        page.route("http*://**", lambda route: route.abort())
+        for name in ("index", "lesson/3_gradient", "source/distillation", "equations", "reference", "search"):
+            page.goto((site / f"{name}.html").as_uri())
+            assert page.evaluate("document.documentElement.scrollWidth") <= 400, name
+        assert said == []
+        page.set_content('<img src="https://minidistill.invalid/a.png">')  # such a request is noticed
+        page.wait_for_timeout(100)
+        browser.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:"))] == ["https://minidistill.invalid/a.png"]
 
 
 def test_every_link_within_the_site_leads_somewhere(site: Path) -> None:
