@@ -95,7 +95,7 @@ def test_a_chapter_has_its_idea_equation_source_test_figure_and_exercise(path: P
     text = path.read_text(encoding="utf-8")
     for part in (
         "idea", r"\$\$\n.*?\$\$", r"\{literalinclude\} \.\./\.\./minidistill/|```python\n", r"\{test\}`test_\w+`",
-        r"!\[[^]]+\]\(\.\./results/\w+\.png\)", r"## Exercise\n", rf"pytest docs/exercises/{path.stem}\.py",
+        r"!\[[^]]+\]\(\.\./results/\w+\.png\)", r"## Exercise\n", rf"pytest -x docs/exercises/{path.stem}\.py",
         rf"literalinclude\}} \.\./exercises/{path.stem}\.py\n:pyobject:",
     ):  # fmt: skip
         assert re.search(part, text, re.DOTALL), part

@@ -14,7 +14,7 @@ from hypothesis import Phase, settings
 import minidistill as md
 
 ROOT = Path(__file__).parents[1]
-EXERCISES = sorted((ROOT / "docs" / "exercises").glob("*.py"))
+EXERCISES = sorted((ROOT / "docs" / "exercises").glob("[0-9]_*.py"))
 every_exercise = pytest.mark.parametrize("path", EXERCISES, ids=lambda path: path.stem)
 
 

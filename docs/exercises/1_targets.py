@@ -1,6 +1,6 @@
 """Exercise 1: cross-entropy, for a label and for a teacher's probabilities alike. Chapter: docs/lesson/1_targets.md.
 
-Write cross_entropy below. Then: .venv/bin/python -m pytest docs/exercises/1_targets.py
+Write cross_entropy below. Then: .venv/bin/python -m pytest -x docs/exercises/1_targets.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Exercise 2: softmax at a temperature, Eq. 1, for logits of any size. Chapter: docs/lesson/2_temperature.md.
 
-Write softmax below. Then: .venv/bin/python -m pytest docs/exercises/2_temperature.py
+Write softmax below. Then: .venv/bin/python -m pytest -x docs/exercises/2_temperature.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Exercise 3: the gradient of the soft loss, Eq. 2, for a batch. Chapter: docs/lesson/3_gradient.md.
 
-Write gradient below: derive it on paper first. Then: .venv/bin/python -m pytest docs/exercises/3_gradient.py
+Write gradient below: derive it on paper first. Then: .venv/bin/python -m pytest -x docs/exercises/3_gradient.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Exercise 4: what the soft gradient becomes at a high temperature. Chapter: docs/lesson/4_high_temperature.md.
 
-Write limit below, for logits of any mean. Then: .venv/bin/python -m pytest docs/exercises/4_high_temperature.py
+Write limit below, for logits of any mean. Then: .venv/bin/python -m pytest -x docs/exercises/4_high_temperature.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Exercise 5: soft and hard targets in one loss, in balance at every T. Chapter: docs/lesson/5_T_squared.md.
 
-Write balanced_gradient below. Then: .venv/bin/python -m pytest docs/exercises/5_T_squared.py
+Write balanced_gradient below. Then: .venv/bin/python -m pytest -x docs/exercises/5_T_squared.py
 """
 
 import numpy as np

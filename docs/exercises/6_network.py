@@ -1,6 +1,6 @@
 """Exercise 6: the backward pass of a dense layer. Chapter: docs/lesson/6_network.md.
 
-Write backward below: the shapes nearly tell it. Then: .venv/bin/python -m pytest docs/exercises/6_network.py
+Write backward below: the shapes nearly tell it. Then: .venv/bin/python -m pytest -x docs/exercises/6_network.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Exercise 7: distil a student on 1,000 images that is better than labels can make it. Chapter: docs/lesson/7_mnist.md.
 
-Write distil below, in some five lines. Then: .venv/bin/python -m pytest docs/exercises/7_mnist.py
+Write distil below, in some five lines. Then: .venv/bin/python -m pytest -x docs/exercises/7_mnist.py
 """
 
 import pytest

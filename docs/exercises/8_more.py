@@ -1,6 +1,6 @@
 """Exercise 8: soft targets of several teachers. Chapter: docs/lesson/8_more.md.
 
-Write together below. Then: .venv/bin/python -m pytest docs/exercises/8_more.py
+Write together below. Then: .venv/bin/python -m pytest -x docs/exercises/8_more.py
 """
 
 import numpy as np

@@ -1,6 +1,6 @@
 """Exercise 9: a derivative that is exact to rounding, without a formula. Chapter: docs/lesson/9_right.md.
 
-Write complex_step below. Then: .venv/bin/python -m pytest docs/exercises/9_right.py
+Write complex_step below. Then: .venv/bin/python -m pytest -x docs/exercises/9_right.py
 """
 
 import numpy as np
