@@ -68,6 +68,7 @@ fi
 
 case ,$extras, in
   *,test,*) next='-m pytest' ;;
+  *,docs,*) next='-m sphinx -W docs build/site' ;;
   *,cuda*) next='examples/01_headline.py --backend cupy --full' ;;
   *,plots,*) next='examples/01_headline.py --figure headline.png' ;;
   *) next='examples/01_headline.py' ;;

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import plots
 from common import commit, finish, footer, mean_and_spread, parser, run, start, table, write_json
 from recipes import BRIGHTER, JITTERED, PLAIN, SOFT, TEACHER, Recipe
 from store import Store, soft_targets
@@ -164,18 +165,16 @@ def report(results: dict[str, Any]) -> str:
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """Draw a dot for each seed, a line at their mean, a cross at the paper's number."""
     present = [name for name in NAMES if name in results]
-    labels = []
-    for row, name in enumerate(present):
-        (label, paper), errors = NAMES[name], results[name]["errors"]
-        labels.append(f"{label}\n{mean_and_spread(errors)}")
-        axes.plot(errors, [row] * len(errors), "o", color=f"C{row}", alpha=0.6)
-        axes.plot([statistics.mean(errors)] * 2, [row - 0.3, row + 0.3], color=f"C{row}", linewidth=2)
-        if paper and results["data"] == "MNIST":
-            axes.plot(paper, row, "kx", label="the paper's" if name == "student" else None)
-            axes.legend() if name == "student" else None
-    axes.set(xlabel=f"errors on {results['student']['test_size']:,} test images", ylim=(len(present) - 0.4, -0.6))
-    axes.set_yticks(range(len(labels)), labels)
-    figure.set_size_inches(7, 1 + 0.6 * len(present))
+    plots.dots(axes, {NAMES[name][0]: results[name]["errors"] for name in present}, strong=["student, soft targets"])
+    papers = [(row, NAMES[name][1]) for row, name in enumerate(present) if NAMES[name][1]]
+    if results["data"] == "MNIST":
+        axes.plot([paper for _, paper in papers], [row for row, _ in papers], "x", color="black")
+    axes.set(
+        xlabel=f"errors on {results['student']['test_size']:,} test images; dots: seeds, ×: the paper", xlim=(0, None)
+    )
+    mean = {name: f"{statistics.mean(results[name]['errors']):.0f}" for name in present}
+    text = f"{mean['student']} errors with soft targets, {mean['baseline']} with labels"
+    plots.title(figure, text + (f"; {mean['teacher']} by the teacher" if "teacher" in mean else ""))
 
 
 def save_logits(

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import plots
 from common import finish, footer, mean_and_spread, parser, run, start, table
 from recipes import SOFT, suited
 from store import Store, soft_targets
@@ -49,16 +50,26 @@ def report(results: dict[str, Any]) -> str:
     return f"\n{table(rows)}\n\n{paper}\n{footer(results)}"
 
 
+def finding(results: dict[str, Any]) -> str:
+    """Say which T was best for each width."""
+    best = {w: min(by_T, key=lambda T: statistics.mean(by_T[T])) for w, by_T in results["errors"].items()}
+    return "The best T, by test errors: " + ", ".join(f"{T} with 2 x {width} units" for width, T in best.items())
+
+
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """Draw errors against T, a line for each width, one standard deviation over the seeds as a band."""
     for width, by_T in results["errors"].items():
         counts = np.array(list(by_T.values()), dtype=float)  # (temperatures, seeds)
         mean, spread = counts.mean(axis=1), counts.std(axis=1, ddof=counts.shape[1] > 1)
-        axes.plot(TEMPERATURES, mean, "o-", label=f"2 x {width} units")
-        axes.fill_between(TEMPERATURES, mean - spread, mean + spread, alpha=0.2)
-    axes.set(xscale="log", yscale="log", xlabel="temperature T", ylabel="test errors")
-    axes.set_xticks(TEMPERATURES, [f"{T:g}" for T in TEMPERATURES])
-    axes.legend()
+        (line,) = axes.plot(TEMPERATURES, mean, label=f"2 x {width} units")
+        axes.fill_between(TEMPERATURES, mean - spread, mean + spread, alpha=0.15, color=line.get_color(), linewidth=0)
+        axes.plot(TEMPERATURES[mean.argmin()], mean.min(), "o", color="black", fillstyle="none", markersize=11)
+    plots.plain(axes.xaxis, TEMPERATURES)
+    every = [errors for by_T in results["errors"].values() for counts in by_T.values() for errors in counts]
+    plots.plain(axes.yaxis, plots.round_ticks(every))
+    axes.set(xlabel="temperature T; a circle is a width's best", ylabel="test errors")
+    axes.legend(ncols=2)
+    plots.title(figure, finding(results))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import plots
 from common import finish, footer, mean_and_spread, parser, run, start, table
 from recipes import PLAIN, SOFT, suited
 from store import Store, soft_targets
@@ -54,15 +55,28 @@ def report(results: dict[str, Any]) -> str:
     return f"\n{table(rows)}\n\nerrors on the test set; gap: training less test accuracy\n{footer(results)}"
 
 
+def finding(results: dict[str, Any]) -> str:
+    """Say what both kinds of targets leave with the fewest images and with all."""
+    rows = sorted(results["shares"].values(), key=lambda row: row["images"])
+    soft, hard = ([f"{statistics.mean(row[kind]):,.0f}" for row in (rows[0], rows[-1])] for kind in ("soft", "hard"))
+    return (
+        f"With {rows[0]['images']:,} images soft targets leave {soft[0]} errors and labels {hard[0]}, "
+        f"with {rows[-1]['images']:,} images {soft[1]} and {hard[1]}"
+    )
+
+
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """Draw test errors against the number of images, with a bar of one standard deviation."""
     rows = list(results["shares"].values())
-    for name in ("hard", "soft"):
-        spread = [np.std(row[name], ddof=len(row[name]) > 1) for row in rows]
-        mean = [statistics.mean(row[name]) for row in rows]
-        axes.errorbar([row["images"] for row in rows], mean, spread, marker="o", capsize=3, label=f"{name} targets")
-    axes.set(xscale="log", yscale="log", xlabel="training images", ylabel="test errors")
+    for name, kind in (("hard labels", "hard"), ("soft targets", "soft")):
+        spread = [np.std(row[kind], ddof=len(row[kind]) > 1) for row in rows]
+        mean = [statistics.mean(row[kind]) for row in rows]
+        axes.errorbar([row["images"] for row in rows], mean, spread, capsize=3, label=name)
+    plots.plain(axes.xaxis, [row["images"] for row in rows])
+    plots.plain(axes.yaxis, plots.round_ticks(e for row in rows for kind in ("hard", "soft") for e in row[kind]))
+    axes.set(xlabel="training images", ylabel="test errors")
     axes.legend()
+    plots.title(figure, finding(results))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import statistics
 from dataclasses import replace
 from typing import Any
 
+import plots
 from common import finish, footer, mean_and_spread, parser, run, start, table
 from recipes import MEMBER, SOFT, suited
 from store import Store
@@ -63,16 +64,28 @@ def report(results: dict[str, Any]) -> str:
     return f"\n{table(rows)}\n\ntest errors; one member alone: {alone}; a student costs one member\n{footer(results)}"
 
 
+def finding(results: dict[str, Any]) -> str:
+    """Say what the largest ensemble leaves, its student, and a member alone."""
+    M = list(results["ensemble"])[-1]
+    together, alone = (f"{statistics.mean(e):.0f}" for e in (results["ensemble"][M].values(), results["alone"]))
+    students = [errors for by_M in results["student"].values() for errors in by_M.get(M, [])]
+    taught = f", its student {statistics.mean(students):.0f}" if students else ""
+    return f"An ensemble of {M} leaves {together} errors{taught}, one member alone {alone}"
+
+
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """Draw errors against M, of the ensemble and of its student."""
-    for i, how in enumerate(MEANS):
+    for how, (colour, marker, _) in zip(MEANS, plots.KINDS, strict=False):
         sizes = [int(M) for M in results["ensemble"]]
-        axes.plot(sizes, [e[how] for e in results["ensemble"].values()], f"C{i}--", label=f"ensemble, {how} mean")
-        students = results["student"][how]
-        mean = [statistics.mean(errors) for errors in students.values()]
-        axes.plot([int(M) for M in students], mean, f"C{i}o-", label=f"its student, {how} mean")
+        errors = [e[how] for e in results["ensemble"].values()]
+        axes.plot(sizes, errors, color=colour, marker=marker, linestyle="--", label=f"ensemble, {how} mean")
+        students = {int(M): statistics.mean(errors) for M, errors in results["student"][how].items()}
+        axes.plot(*zip(*students.items(), strict=True) if students else ([], []), color=colour, marker=marker,
+                  linestyle="-", markerfacecolor="white", label=f"its student, {how} mean")  # fmt: skip
     axes.set(xlabel="members M", ylabel="test errors")
+    axes.set_xticks([int(M) for M in results["ensemble"]])
     axes.legend()
+    plots.title(figure, finding(results))
 
 
 if __name__ == "__main__":

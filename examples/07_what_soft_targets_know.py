@@ -6,6 +6,7 @@ Of all training images of a digit, those on which the teacher's second choice is
 from typing import Any
 
 import numpy as np
+import plots
 from common import finish, footer, parser, run, start, table
 from store import Store, soft_targets
 
@@ -47,20 +48,51 @@ def report(results: dict[str, Any]) -> str:
     return f"\n{table(rows)}\n\nmost alike on average, T = 4: {typical}\n{footer(results)}"
 
 
+def finding(results: dict[str, Any]) -> str:
+    """Say what the rows have in common."""
+    pairs = ", ".join(f"a {one['digit']} like a {one['like']}" for one in results["found"])
+    return f"Each image has a second class of its own, and a higher T shows it: {pairs}"
+
+
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """Draw a row for each image: the digit, and its soft targets at each temperature."""
+    cells(results, figure, axes, lambda p, T: p, (0, 1), "p")
+    plots.title(figure, finding(results), 92)
+
+
+def draw_gradient(results: dict[str, Any], figure: Any, axes: Any) -> None:
+    """Draw a row for each image: T² (q - p)/T, for a student that knows nothing, whose q is 1/N."""
+    cells(results, figure, axes, lambda p, T: T * (1 / len(p) - p), None, "T² ∂C/∂z")
+    text = "A step goes against the gradient: below 0, a logit is pushed up. A higher T tells more classes apart"
+    plots.title(figure, text, 92)
+
+
+def cells(results: dict[str, Any], figure: Any, axes: Any, of: Any, limits: Any, label: str) -> None:
+    """Draw a row for each image, and bars of of(p, T) for each T: the label's class dark, its likeness hatched."""
     axes.remove()
-    grid = figure.subplots(len(PAIRS), 1 + len(TEMPERATURES), width_ratios=[0.6, 1, 1, 1])
-    for line, one in zip(grid, results["found"], strict=True):
+    rows = results["found"]
+    grid = figure.subplots(len(rows), 1 + len(TEMPERATURES), width_ratios=[0.55, 1, 1, 1], sharex=False)
+    for number, (line, one) in enumerate(zip(grid, rows, strict=True)):
         line[0].imshow(one["image"], cmap="gray_r")
+        line[0].set_title(f"label {one['digit']}", fontsize=8.5, loc="center")
         line[0].axis("off")
         for cell, p, T in zip(line[1:], one["p"], TEMPERATURES, strict=True):
-            colours = ["C1" if i == one["like"] else "C0" for i in range(len(p))]
-            cell.bar(range(len(p)), p, color=colours)
-            cell.set(ylim=(0, 1), yticks=(0, 1), xticks=range(len(p)))
-            cell.set_title(f"T = {T:g}", fontsize=8)
-            cell.tick_params(labelsize=6)
-    figure.set_size_inches(8, 1.1 * len(PAIRS))
+            bars = cell.bar(range(len(p)), of(np.array(p), T), color=plots.REST)
+            bars[one["digit"]].set_facecolor(plots.DARK)
+            bars[one["like"]].set(facecolor=plots.LIGHT, hatch="////", edgecolor="black", linewidth=0.5)
+            cell.set_xticks(range(len(p)))
+            cell.tick_params(labelsize=7)
+            cell.grid(axis="x", visible=False)
+            if limits:
+                cell.set(ylim=limits, yticks=(0, 0.5, 1))
+            if number == 0:
+                cell.set_title(f"T = {T:g}", fontsize=9.5, loc="center")
+            if number == len(rows) - 1:
+                cell.set_xlabel("class", fontsize=8.5)
+        line[1].set_ylabel(label, fontsize=8.5)
+    figure.legend([bars[rows[-1]["digit"]], bars[rows[-1]["like"]]], ["the label's class", "the class it resembles"],
+                  loc="outside lower right", ncols=2)  # fmt: skip
+    figure.set_size_inches(8, 0.9 + 1.15 * len(rows))
 
 
 if __name__ == "__main__":

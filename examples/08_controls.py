@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from common import bars, finish, footer, mean_and_spread, parser, run, start, table
+import plots
+from common import finish, footer, mean_and_spread, parser, run, start, table
 from recipes import PLAIN, SOFT, Recipe, suited
 from store import Store, soft_targets
 
@@ -94,9 +95,20 @@ def report(results: dict[str, Any]) -> str:
     return f"\n{table(rows)}\n\n{footer(results)}"
 
 
+def finding(results: dict[str, Any]) -> str:
+    """Say what the teacher's targets leave, labels, and the best of the controls."""
+    mean = {name: statistics.mean(errors) for name, errors in results["errors"].items()}
+    best = min((name for name in mean if name not in ("hard labels", "the teacher")), key=lambda name: mean[name])
+    return (
+        f"The teacher's own targets leave {mean['the teacher']:.0f} errors, labels {mean['hard labels']:.0f}, "
+        f"and the best of the other targets, {best}, {mean[best]:.0f}"
+    )
+
+
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """Draw a dot for each seed, a bar for the mean."""
-    bars(axes, results["errors"], xscale="log")
+    """Draw a dot for each seed, a line at the mean."""
+    plots.dots(axes, results["errors"], log=True, strong=["the teacher"])
+    plots.title(figure, finding(results))
 
 
 if __name__ == "__main__":

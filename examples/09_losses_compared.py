@@ -4,11 +4,13 @@ All learn from the same teacher at T = 4, for as many epochs, each at the learni
 validation images. On a GPU all seeds of a loss train together, as replicas of one network.
 """
 
+import statistics
 import sys
 from dataclasses import replace
 from typing import Any
 
-from common import bars, finish, footer, mean_and_spread, parser, run, start, table
+import plots
+from common import finish, footer, mean_and_spread, parser, run, start, table
 from recipes import LOSSES, SOFT, suited
 from store import Store, soft_targets
 
@@ -48,9 +50,17 @@ def report(results: dict[str, Any]) -> str:
     return f"\n{table(rows)}\n\n{footer(results)}"
 
 
+def finding(results: dict[str, Any]) -> str:
+    """Name the three losses with the fewest errors."""
+    mean = {name: statistics.mean(one["errors"]) for name, one in results["losses"].items() if one["errors"]}
+    first = sorted(mean, key=lambda name: mean[name])[:3]
+    return "The fewest errors: " + ", ".join(f"{mean[name]:.0f} by {name}" for name in first)
+
+
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """Draw a dot for each seed, a bar for the mean."""
-    bars(axes, {name: one["errors"] for name, one in results["losses"].items()})
+    """Draw a dot for each seed, a line at the mean."""
+    plots.dots(axes, {name: one["errors"] for name, one in results["losses"].items()}, strong=["KL(p || q)"])
+    plots.title(figure, finding(results))
 
 
 if __name__ == "__main__":

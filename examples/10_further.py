@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import plots
 from common import finish, footer, mean_and_spread, parser, run, start, table
 from recipes import JITTERED, LOSSES, TEACHER, suited
 from store import Store
@@ -54,16 +55,32 @@ def report(results: dict[str, Any]) -> str:
     return f"\n{table(rows)}\n\nthe teachers: {teachers}; their ensemble: {results['ensemble']}\n{footer(results)}"
 
 
+def finding(results: dict[str, Any]) -> str:
+    """Name the best student, and its ensemble."""
+    best = min(results["students"], key=lambda one: np.mean(one["errors"]))
+    errors = f"{np.mean(best['errors']):.0f}"
+    return (
+        f"The best student, by {best['loss']} for {best['epochs']} epochs, leaves {errors} errors; "
+        f"the ensemble that taught it leaves {results['ensemble']}"
+    )
+
+
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
-    """Draw errors against epochs, a line for each loss, a dot for each seed; the ensemble as a dashed line."""
-    for i, name in enumerate(dict.fromkeys(one["loss"] for one in results["students"])):
+    """Draw errors against epochs, a line for each loss, a dot for each seed; the ensemble as a dotted line."""
+    lengths = list(dict.fromkeys(one["epochs"] for one in results["students"]))
+    names = dict.fromkeys(one["loss"] for one in results["students"])
+    for name, (colour, marker, line) in zip(names, plots.KINDS, strict=False):
         rows = [one for one in results["students"] if one["loss"] == name]
-        axes.plot([one["epochs"] for one in rows], [np.mean(one["errors"]) for one in rows], f"C{i}-", label=name)
+        mean = [np.mean(one["errors"]) for one in rows]
+        axes.plot([one["epochs"] for one in rows], mean, line, marker="", color=colour, label=name)
         for one in rows:
-            axes.plot([one["epochs"]] * len(one["errors"]), one["errors"], f"C{i}o", alpha=0.5)
-    axes.axhline(results["ensemble"], color="k", linestyle="--", label="the ensemble")
-    axes.set(xscale="log", xlabel="epochs", ylabel="test errors")
+            axes.plot([one["epochs"]] * len(one["errors"]), one["errors"], marker, color=colour, alpha=0.6)
+    axes.axhline(results["ensemble"], color="black", linestyle=":", marker="", label="the ensemble that teaches")
+    plots.plain(axes.xaxis, lengths)
+    axes.margins(x=0.1)
+    axes.set(xlabel="epochs", ylabel="test errors, a dot for each seed")
     axes.legend()
+    plots.title(figure, finding(results))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import plots
 from common import finish, footer, mean_and_spread, parser, run, start, table
 from recipes import LOSSES, MEMBER, SOFT, Loss, Recipe, suited
 from store import Store
@@ -107,12 +108,23 @@ def report(results: dict[str, Any]) -> str:
     )
 
 
+def finding(results: dict[str, Any]) -> str:
+    """Name the best teacher by its students' errors, and the best by its own."""
+    of = results["teachers"]
+    teaches = min(of, key=lambda name: statistics.mean(of[name]["students"]))
+    alone = min(of, key=lambda name: of[name]["errors"])
+    return f"The best teacher by its students' errors: {teaches}; by its own: {alone}"
+
+
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """Draw each teacher by its own errors and its students'."""
     for name, one in results["teachers"].items():
-        axes.errorbar(one["errors"], statistics.mean(one["students"]), np.ptp(one["students"]) / 2, fmt="o", color="C0")
-        axes.annotate(name, (one["errors"], statistics.mean(one["students"])), (5, 4), textcoords="offset points")
-    axes.set(xlabel="the teacher's errors on held-out images", ylabel="its students' errors")
+        mean, half = statistics.mean(one["students"]), np.ptp(one["students"]) / 2
+        axes.errorbar(one["errors"], mean, half, fmt="o", color=plots.DARK, capsize=3)
+        axes.annotate(name, (one["errors"], mean), (6, 4), textcoords="offset points", fontsize=8.5)
+    axes.margins(x=0.15)
+    axes.set(xlabel="the teacher's errors on held-out images", ylabel="its students' errors, their mean and range")
+    plots.title(figure, finding(results))
 
 
 if __name__ == "__main__":

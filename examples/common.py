@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import plots
+
 import minidistill as md
 from minidistill import shell
 from minidistill.checks import check_count
@@ -54,7 +56,7 @@ def start(
     check_count("--seeds", arguments.seeds, at_most=1000)
     shell.check_outputs({"--json": arguments.json, "--figure": arguments.figure} | (outputs or {}))
     if arguments.figure:
-        endings = pyplot().figure().canvas.get_supported_filetypes()
+        endings = plots.pyplot().figure().canvas.get_supported_filetypes()
         if arguments.figure.suffix.lower().removeprefix(".") not in endings:
             raise md.ArgumentError(f"--figure must end in .png, .svg or .pdf, got {str(arguments.figure)!r}")
     try:
@@ -69,18 +71,6 @@ def start(
         print("On its first use CuPy compiles its kernels, for some seconds.", file=sys.stderr)
     train, test = md.load_images(arguments.data) if arguments.data else md.mnist()
     return train.subset(slice(quick_rows)) if arguments.preset == "quick" else train, test
-
-
-def pyplot() -> Any:
-    """Return matplotlib.pyplot, set to draw to files only. Raises md.ArgumentError without matplotlib."""
-    try:
-        import matplotlib
-    except ImportError:
-        raise md.ArgumentError("--figure needs matplotlib, which the extra 'plots' installs") from None
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    return plt
 
 
 def record(arguments: argparse.Namespace, seconds: float) -> dict[str, Any]:
@@ -132,7 +122,7 @@ def finish(
     seconds: float,
     results: dict[str, Any],
     report: Callable[[dict[str, Any]], str],
-    draw: Callable[..., None],
+    draw: plots.Draw,
 ) -> None:
     """Write the JSON and the figure that were asked for, and print the report of the results and their record."""
     results = record(arguments, seconds) | results
@@ -140,10 +130,7 @@ def finish(
         write_json(arguments.json, results)
         print(f"results written to {arguments.json}", file=sys.stderr)
     if arguments.figure:
-        figure, axes = pyplot().subplots(figsize=(7, 4), layout="constrained")
-        draw(results, figure, axes)
-        with shell.whole_file(arguments.figure) as path:
-            figure.savefig(path, dpi=150, format=arguments.figure.suffix.lower().removeprefix("."))
+        plots.save(arguments.figure, results, draw)
     if arguments.preset == "quick":
         print(QUICK)
     print(report(results))
@@ -176,13 +163,3 @@ def table(rows: Sequence[Sequence[object]]) -> str:
         for row in cells
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
-def bars(axes: Any, counts: dict[str, list[int]], **settings: Any) -> None:
-    """Draw for each name a dot for each count and a bar for their mean."""
-    for row, values in enumerate(counts.values()):
-        axes.barh(row, statistics.mean(values or [0]), color="C0", alpha=0.4)
-        axes.plot(values, [row] * len(values), "k.")
-    axes.set_yticks(range(len(counts)), list(counts))
-    axes.set(xlabel="test errors", **settings)
-    axes.invert_yaxis()

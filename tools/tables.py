@@ -1,8 +1,8 @@
 """Write the measured tables into README.md and docs/ from docs/results/*.json; --check only tells if one is stale.
 
 A table stands between <!-- name --> and <!-- /name -->. It is what the `report` of the script that made
-docs/results/name.json returns for it; name_line is its last line. The tables of the laws and of the public names come
-from the code.
+docs/results/name.json returns for it; name_line is its last line, and name_finding the sentence over its figure. The
+tables of the laws and of the public names come from the code.
 """
 
 import argparse
@@ -45,13 +45,18 @@ SCRIPTS = {
 }
 
 
-def measured(name: str) -> str:
-    """Return the table of docs/results/name.json, an example's as the text that it printed."""
+def of_script(name: str, what: str) -> tuple[str, dict[str, Any]]:
+    """Return what a function of the script that made docs/results/name.json returns for it, and the record."""
     folder, _, script = SCRIPTS[name].rpartition("/")
     sys.path.insert(0, str(ROOT / folder))
     record = json.loads((RESULTS / f"{name}.json").read_text(encoding="utf-8"))
-    report: str = importlib.import_module(script).report(record)
-    if folder == "examples":
+    return getattr(importlib.import_module(script), what)(record), record
+
+
+def measured(name: str) -> str:
+    """Return the table of docs/results/name.json, an example's as the text that it printed."""
+    report, record = of_script(name, "report")
+    if SCRIPTS[name].startswith("examples/"):
         return f"```text\n{report.strip()}, commit {record['commit']}, {record['date']}\n```"
     return report
 
@@ -119,6 +124,8 @@ def table(name: str) -> str:
         return laws() if name == "laws" else aims()
     if name.startswith("names_of_"):
         return public_names(name.removeprefix("names_of_"))
+    if name.endswith("_finding"):
+        return of_script(name.removesuffix("_finding"), "finding")[0] + "."
     stem = name.removesuffix("_line")
     return measured(stem) if stem == name else measured(stem).splitlines()[-1]
 
@@ -135,7 +142,7 @@ def main() -> None:
     arguments = parser.parse_args()
     sys.path.insert(0, str(ROOT))  # this checkout's minidistill, whatever is installed
     stale = []
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))):
         old = path.read_text(encoding="utf-8")
         if (new := rewritten(old)) != old:
             stale.append(path.name)
