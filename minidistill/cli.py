@@ -5,6 +5,7 @@ import json
 import platform
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from . import __version__
 from .backend import BlasBackend, get_backend, set_backend
 from .checks import ArgumentError, BackendUnavailable
 from .distil import Settings, distil, predict, report, save_student, transfer_set
+from .measure import prediction_cost
 from .shell import check_outputs, run, whole_file
 
 
@@ -127,6 +129,7 @@ def distil_files(options: argparse.Namespace) -> int:
     data = transfer_set(options.inputs, options.teacher_logits, options.labels, settings, options.teacher_probabilities)
     options.out.mkdir(parents=True, exist_ok=True)  # before the work: what cannot be written is told now
     student, summary = distil(data, settings)
+    summary |= asdict(prediction_cost(student, seconds=0.1))
     save_student(student, summary, options.out)
     print(f"{report(summary)}\nsaved        {options.out}")
     return 0
@@ -179,7 +182,6 @@ def _cupy() -> str:
 
 def show_bench() -> None:
     """Time predictions of the paper's student and this project's teacher, freshly initialised."""
-    from .measure import prediction_cost
     from .network import Network
 
     print(f"\n{'prediction':24}{'parameters':>12}{'one image':>12}{'images/s, batches of 1,000':>29}")

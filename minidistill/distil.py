@@ -19,7 +19,7 @@ from .datasets import Dataset, TransferSet, read_array, read_labels
 from .ensemble import arithmetic_mean, geometric_mean
 from .fused import DenseReLU
 from .layers import Dense, Layer
-from .measure import errors, prediction_cost
+from .measure import errors
 from .network import Network
 from .objective import Objective
 from .optim import AdamW
@@ -40,7 +40,7 @@ class Settings:
     hidden: units of each hidden layer. temperature: T > 0, or "auto": the best of TEMPERATURES on the validation rows,
     trained side by side. soft_weight: α in [0, 1]; None: 0.9 with labels, else 1. mean: of several teachers,
     "geometric" or "arithmetic". validation: the share of the rows that choose the epoch and the temperature, in
-    (0, 0.9]. learning_rate: AdamW's, at its peak.
+    (0, 0.9]. learning_rate: AdamW's, at its peak. dtype: the network's.
     """
 
     hidden: Sequence[int] = (800, 800)
@@ -53,6 +53,7 @@ class Settings:
     dropout: float = 0.0
     validation: float = 0.1
     seed: int = 0
+    dtype: str = "float32"
 
 
 def teachers_mean(logits: Sequence[np.ndarray], settings: Settings) -> np.ndarray:
@@ -84,7 +85,7 @@ def distil(data: TransferSet, settings: Settings, progress: bool = True) -> tupl
     several = settings.temperature == "auto"
     temperatures = TEMPERATURES if several else (check_number("temperature", settings.temperature, above=0),)
     seeds: int | list[int] = [settings.seed] * len(temperatures) if several else settings.seed
-    network = Network(_layers(training, hidden, settings.dropout), seeds)
+    network = Network(_layers(training, hidden, settings.dropout), seeds, settings.dtype)
     objective = Objective(list(temperatures) if several else temperatures[0], alpha)
     best = np.full(len(temperatures), np.iinfo(np.int64).max)
     parameters = [getattr(layer, name) for layer, name, _ in network.named_parameters()]
@@ -107,7 +108,6 @@ def distil(data: TransferSet, settings: Settings, progress: bool = True) -> tupl
         parameter[...] = copy
     chosen = int(best.argmin())
     student: Network = network.replica(chosen) if several else network
-    cost = prediction_cost(student, seconds=0.1)
     summary = {
         "settings": asdict(settings) | {"temperature": temperatures[chosen], "soft_weight": alpha},
         "rows": {"training": len(training), "validation": len(validation)},
@@ -117,7 +117,6 @@ def distil(data: TransferSet, settings: Settings, progress: bool = True) -> tupl
         "temperatures": dict(zip(map(str, temperatures), best.tolist(), strict=True)),
         "curve": curve,
         "loss": history.loss,
-        **asdict(cost),
     }
     return student, summary
 
