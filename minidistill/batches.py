@@ -56,7 +56,10 @@ class Batches:
         self.logits: Array | None = None  # (shifts N, classes): shift s of input i is row s N + i
         if self.transfer is not None:
             logits = self.transfer.logits if self.jitter else self.transfer.unmoved
-            self.logits = self.backend.asarray(logits.reshape(-1, data.classes), dtype=network.dtype)
+            with np.errstate(over="ignore"):
+                self.logits = self.backend.asarray(logits.reshape(-1, data.classes), dtype=network.dtype)
+            if not bool(self.backend.xp.isfinite(self.logits).all()):
+                raise ArgumentError(f"logits must be finite in the network's {network.dtype}, got larger ones")
         self._buffers: dict[Any, Any] = {}  # by the shape of the index
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .backend import get_backend
-from .checks import ArgumentError, check_items, check_number
+from .checks import ArgumentError, check_count, check_items, check_number
 from .datasets import Dataset, TransferSet, read_array, read_labels
 from .ensemble import arithmetic_mean, geometric_mean
 from .fused import DenseReLU
@@ -78,9 +78,15 @@ def distil(data: TransferSet, settings: Settings, progress: bool = True) -> tupl
     It is the student of the epoch, and of the temperature, with the fewest errors there: against the labels, or without
     labels against the teacher's classes. Raises ArgumentError, Diverged.
     """
-    hidden = check_items("hidden", settings.hidden, int, at_least=0)
+    hidden = [check_count("hidden", units) for units in check_items("hidden", settings.hidden, int, at_least=0)]
     alpha = settings.soft_weight if settings.soft_weight is not None else 1.0 if data.labels is None else 0.9
-    training, validation = data.split(settings.validation, settings.seed)
+    check_number("soft_weight", alpha, at_least=0, at_most=1)
+    if data.labels is None and alpha < 1:
+        raise ArgumentError(f"soft_weight must be 1 without labels, got {alpha}")
+    if data.classes < 2:
+        raise ArgumentError(f"logits must be of at least 2 classes, got {data.classes}: there is nothing to tell apart")
+    check_number("validation", settings.validation, above=0, at_most=0.9)
+    training, validation = data.split(settings.validation, check_count("seed", settings.seed, at_least=0))
     judged = _judged(validation)
     several = settings.temperature == "auto"
     temperatures = TEMPERATURES if several else (check_number("temperature", settings.temperature, above=0),)
@@ -205,13 +211,14 @@ def _checked(p: np.ndarray) -> np.ndarray:
 
 def _layers(data: Dataset, hidden: Sequence[int], dropout: float) -> list[Layer]:
     sizes = [data.n_in, *hidden]
-    stack: list[Layer] = [Standardise.of(data.backend.to_host(data.inputs))]
+    stack: list[Layer] = [Standardise.of(data.inputs, data.backend.to_host)]
     stack += [DenseReLU(n, m, dropout) for n, m in pairwise(sizes)]
     return [*stack, Dense(sizes[-1], data.classes)]
 
 
 def _judged(data: TransferSet, by_teacher: bool = False) -> Dataset:
     """Return the rows with the labels that errors are counted against."""
-    if data.labels is not None and not by_teacher:
-        return data
-    return Dataset(data.inputs, data.unmoved.argmax(axis=-1), data.backend, data.classes)
+    judged = data.subset(slice(None))
+    if data.labels is None or by_teacher:
+        judged.labels = data.unmoved.argmax(axis=-1)
+    return judged

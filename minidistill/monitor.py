@@ -132,7 +132,8 @@ class Monitor:
             self._diverged(len(self.rates) - 1, "", f"the largest parameter is {largest:.3g}")
 
     def _diverged(self, step: int, replica: str, what: str) -> None:
-        inputs, remedy = self.batches.data.inputs, "try a lower learning rate"
+        data, remedy = self.batches.data, "try a lower learning rate"
+        inputs = data.inputs[:: -(-len(data) // ROWS)]
         if inputs.dtype != np.uint8 and (largest := float(abs(inputs).max())) > LARGE_INPUT:
             remedy = f"the inputs reach {largest:g}: scale them, as pixels to [0, 1], or {remedy}"
         raise Diverged(

@@ -18,7 +18,7 @@ losses.digits losses.distillation losses.divergences losses.relational losses.de
 losses.smoothing losses.standardised losses
 copies random describe backend.reference backend.blas backend.kernels backend.cupy backend
 layers fused standardise buffers folder export storage network
-datasets.dataset datasets.transfer datasets.idx datasets.arrays datasets.images datasets
+datasets.mapped datasets.dataset datasets.transfer datasets.idx datasets.arrays datasets.images datasets
 batches ensemble measure objective monitor schedules optim train distil sklearn
 testing.gradients.derivative testing.gradients.check testing.gradients.layers testing.gradients.optimizers
 testing.gradients.strategies
