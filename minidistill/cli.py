@@ -16,6 +16,7 @@ from .backend import BlasBackend, get_backend, set_backend
 from .checks import ArgumentError, BackendUnavailable
 from .distil import Settings, distil, predict, report, save_student, transfer_set
 from .measure import prediction_cost
+from .parallel import Ranks
 from .shell import check_outputs, run, whole_file
 
 
@@ -104,6 +105,9 @@ def add_distil(commands: Any) -> None:
     ):  # fmt: skip
         default = getattr(defaults, option.replace("-", "_"))
         distill.add_argument(f"--{option}", type=kind, default=default, help=f"{text} (default: {default})".strip())
+    distill.add_argument(
+        "--mpi", action="store_true", help="train on all ranks of mpiexec -n N (the extra mpi); they need all files"
+    )
     prediction = commands.add_parser("predict", help="the logits of a student for a file of inputs")
     prediction.add_argument("folder", type=Path, metavar="DIR", help="of a network that was saved")
     prediction.add_argument(
@@ -116,7 +120,15 @@ def add_distil(commands: Any) -> None:
 
 
 def distil_files(options: argparse.Namespace) -> int:
-    """Distil what the files hold into a new folder, and print what it reached."""
+    """Distil what the files hold into a new folder, and print what it reached; with --mpi in every rank of mpiexec."""
+    if not options.mpi:
+        return _distil_files(options, None)
+    ranks = Ranks()
+    with ranks.together():
+        return _distil_files(options, ranks)
+
+
+def _distil_files(options: argparse.Namespace, ranks: Ranks | None) -> int:
     if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise ArgumentError(f"--out must be a new or an empty folder, got {str(options.out)!r}")
     try:
@@ -127,8 +139,12 @@ def distil_files(options: argparse.Namespace) -> int:
     names = ("soft_weight", "mean", "epochs", "batch_size", "learning_rate", "dropout", "validation", "seed")
     settings = Settings(hidden, temperature, **{name: getattr(options, name) for name in names})
     data = transfer_set(options.inputs, options.teacher_logits, options.labels, settings, options.teacher_probabilities)
-    options.out.mkdir(parents=True, exist_ok=True)  # before the work: what cannot be written is told now
-    student, summary = distil(data, settings)
+    speaks = ranks is None or ranks.rank == 0
+    if speaks:
+        options.out.mkdir(parents=True, exist_ok=True)  # before the work: what cannot be written is told now
+    student, summary = distil(data, settings, speaks, ranks)
+    if not speaks:
+        return 0
     summary |= asdict(prediction_cost(student, seconds=0.1))
     save_student(student, summary, options.out)
     print(f"{report(summary)}\nsaved        {options.out}")

@@ -23,6 +23,7 @@ from .measure import errors
 from .network import Network
 from .objective import Objective
 from .optim import AdamW
+from .parallel import ParallelNetwork, Ranks
 from .schedules import linear_decay
 from .shell import whole_file
 from .softmax import softmax
@@ -72,11 +73,14 @@ def teachers_mean(logits: Sequence[np.ndarray], settings: Settings) -> np.ndarra
     return np.asarray(arithmetic_mean(np.stack(logits), float(settings.temperature)))
 
 
-def distil(data: TransferSet, settings: Settings, progress: bool = True) -> tuple[Network, dict[str, Any]]:
+def distil(
+    data: TransferSet, settings: Settings, progress: bool = True, ranks: Ranks | None = None
+) -> tuple[Network, dict[str, Any]]:
     """Train a student of the transfer set, and return it with a summary of what it reached on the validation rows.
 
     It is the student of the epoch, and of the temperature, with the fewest errors there: against the labels, or without
-    labels against the teacher's classes. Raises ArgumentError, Diverged.
+    labels against the teacher's classes. ranks: those that train it together, each calling this (parallel.py). Raises
+    ArgumentError, Diverged.
     """
     hidden = [check_count("hidden", units) for units in check_items("hidden", settings.hidden, int, at_least=0)]
     alpha = settings.soft_weight if settings.soft_weight is not None else 1.0 if data.labels is None else 0.9
@@ -91,7 +95,11 @@ def distil(data: TransferSet, settings: Settings, progress: bool = True) -> tupl
     several = settings.temperature == "auto"
     temperatures = TEMPERATURES if several else (check_number("temperature", settings.temperature, above=0),)
     seeds: int | list[int] = [settings.seed] * len(temperatures) if several else settings.seed
-    network = Network(_layers(training, hidden, settings.dropout), seeds, settings.dtype)
+    network = (ParallelNetwork if ranks else Network)(
+        _layers(training, hidden, settings.dropout), seeds, settings.dtype
+    )
+    if isinstance(network, ParallelNetwork):
+        network.ranks = ranks
     objective = Objective(list(temperatures) if several else temperatures[0], alpha)
     best = np.full(len(temperatures), np.iinfo(np.int64).max)
     parameters = [getattr(layer, name) for layer, name, _ in network.named_parameters()]
