@@ -5,6 +5,7 @@ Threads stand for ranks where the law is tried often. The same is done by MPI it
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_examples import call
 
 import minidistill as md
 from minidistill.parallel import ParallelNetwork, Ranks
@@ -276,6 +278,23 @@ def test_a_rank_that_fails_alone_ends_all_and_says_which_it_was(failure: str, me
     assert done.returncode != 0
     assert done.stderr.count(message) == 1 or not message
     assert "came to the end" not in done.stdout
+
+
+@pytest.mark.parametrize("mpi_ranks", [False, True])
+def test_the_farm_of_jobs_gives_the_same_answers_by_processes_and_by_mpi(mpi_ranks: bool) -> None:
+    options = ["examples/farm.py", "--temperatures", "4", "--seeds", "2", "--epochs", "1", "--rows", "1000"]
+    if mpi_ranks:
+        done = mpi(3, "-m", "mpi4py.futures", str(ROOT / options[0]), *options[1:], "--mpi")
+    else:
+        done = call(*options, "--workers", "2")
+    assert done.returncode == 0, done.stderr
+    assert "2 trainings in" in done.stdout
+    found = re.findall(r"T = +4: .*\[(\d+), (\d+)\]", done.stdout)
+    assert ANSWERS.setdefault("farm", found) == found
+    assert all(int(errors) < 5000 for errors in found[0])
+
+
+ANSWERS: dict[str, Any] = {}
 
 
 def test_without_mpi4py_the_option_names_the_extra(files: list[str], tmp_path: Path) -> None:

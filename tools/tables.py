@@ -39,6 +39,8 @@ SCRIPTS = {
     "gradient_error": "tests/benchmarks/gradient_error",
     "false_alarms": "tests/benchmarks/false_alarms",
     "mutants": "tests/benchmarks/mutants",
+    "allreduce": "tests/benchmarks/allreduce",
+    "real_teachers": "tests/benchmarks/real_teachers",
     "verdicts": "tests/test_libraries",
 }
 
