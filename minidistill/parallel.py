@@ -30,10 +30,8 @@ class Ranks:
         try:
             from mpi4py import MPI
         except (ImportError, RuntimeError) as error:  # the latter where the package finds no MPI
-            told = (
-                "training on several ranks needs mpi4py and an MPI, which the extra 'mpi' and `pip install mpich` bring"
-            )
-            raise ArgumentError(f"{told}: {error}") from None
+            needed = "mpi4py, of the extra 'mpi', and an MPI, such as PyPI's mpich"
+            raise ArgumentError(f"training on several ranks needs {needed}: {error}") from None
         self.of_sums, self.of_errors = ((comm or MPI.COMM_WORLD).Dup() for _ in range(2))
         self.rank, self.size, self.in_place = self.of_sums.Get_rank(), self.of_sums.Get_size(), MPI.IN_PLACE
         kinds = self.of_sums.Get_info().Get("mpi_memory_alloc_kinds")  # MPI 4.1: the memory that it reads

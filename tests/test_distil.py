@@ -248,6 +248,7 @@ def test_rows_of_a_file_are_those_of_the_array(data: st.DataObject) -> None:
             assert (len(mapped), mapped.n_in, mapped.inputs.dtype) == (len(kept), 3, np.float32)
             np.testing.assert_array_equal(mapped.inputs[:], kept.inputs)
             np.testing.assert_array_equal(mapped.labels, kept.labels)
+            np.testing.assert_allclose(mapped.mean(), kept.mean(), rtol=1e-6)
             np.testing.assert_array_equal(mapped.inputs[::2], kept.inputs[::2])
             index = np.array([[0, len(kept) - 1], [len(kept) // 2, 0]])
             out = np.empty((2, 2, 3), np.float32)

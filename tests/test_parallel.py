@@ -168,6 +168,29 @@ def test_the_shares_of_a_batch_are_its_rows_and_their_weights_add_up_to_1() -> N
             assert abs(sum(weight for _, weight in shares) - 1) < 1e-12
 
 
+class Doubling:
+    """Stands for a communicator of two ranks whose other one always has the same."""
+
+    def __init__(self) -> None:
+        self.got: list[Any] = []
+
+    def Allreduce(self, in_place: object, array: Any) -> None:
+        self.got.append(array)
+        array *= 2
+
+
+@pytest.mark.parametrize("reads_devices", [False, True])
+def test_a_device_s_array_goes_through_the_host_unless_mpi_reads_devices(backend: Any, reads_devices: bool) -> None:
+    ranks = object.__new__(Ranks)
+    ranks.of_sums = comm = Doubling()
+    ranks.in_place, ranks.reads_devices = None, reads_devices
+    array = backend.asarray(np.arange(5.0))
+    ranks.sum(array, backend)
+    np.testing.assert_array_equal(backend.to_host(array), 2 * np.arange(5.0))
+    assert (comm.got[0] is array) == (reads_devices or isinstance(array, np.ndarray))
+    assert len(comm.got) == 1
+
+
 # --- by MPI ---
 
 MPIEXEC = shutil.which("mpiexec", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
@@ -302,5 +325,5 @@ def test_without_mpi4py_the_option_names_the_extra(files: list[str], tmp_path: P
     words = [sys.executable, "-c", code, *files[2:], "--out", str(tmp_path / "out"), "--mpi"]
     done = subprocess.run(words, env=os.environ | ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert "error: training on several ranks needs mpi4py and an MPI, which the extra 'mpi'" in done.stderr
+    assert "error: training on several ranks needs mpi4py, of the extra 'mpi'" in done.stderr
     assert not (tmp_path / "out").exists()

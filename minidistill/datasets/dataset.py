@@ -12,6 +12,7 @@ import numpy as np
 
 from ..backend import Backend, as_backend
 from ..checks import ArgumentError, Array, as_array, check_count, check_inputs, check_labels, check_number
+from ..standardise import Standardise
 from .mapped import MappedRows, rows_of
 
 
@@ -56,6 +57,8 @@ class Dataset:
 
     def mean(self) -> Array:
         """Return the mean input (n_in,), of uint8 pixels in [0, 1], on the host: what `Network.mlp` takes as `mean`."""
+        if isinstance(self.inputs, MappedRows):  # too many to be in memory, perhaps
+            return Standardise.of(self.inputs).mean
         unit = 255.0 if self.inputs.dtype == np.uint8 else 1.0
         return self.backend.to_host(self.inputs.reshape(len(self), -1).mean(axis=0, dtype=np.float64)) / unit
 
