@@ -20,7 +20,7 @@ from .losses import (
     soft_cross_entropy,
     standardised,
 )
-from .measure import errors
+from .measure import accuracy, confusion_matrix, errors, predict_proba
 from .monitor import History
 from .network import Network
 from .objective import Objective
@@ -55,7 +55,9 @@ __all__ = [
     "ReLU",
     "Standardise",
     "TransferSet",
+    "accuracy",
     "arithmetic_mean",
+    "confusion_matrix",
     "constant_rate",
     "cosine_decay",
     "cross_entropy",
@@ -76,6 +78,7 @@ __all__ = [
     "mnist",
     "mnist_transfer",
     "normalised",
+    "predict_proba",
     "reverse_kl",
     "set_backend",
     "soft_cross_entropy",

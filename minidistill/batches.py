@@ -56,7 +56,11 @@ class Batches:
         self.logits: Array | None = None  # (shifts N, classes): shift s of input i is row s N + i
         if self.transfer is not None:
             logits = self.transfer.logits if self.jitter else self.transfer.unmoved
-            self.logits = self.backend.asarray(logits.reshape(-1, data.classes), dtype=network.dtype)
+            with np.errstate(over="ignore"):
+                self.logits = self.backend.asarray(logits.reshape(-1, data.classes), dtype=network.dtype)
+            if not bool(self.backend.xp.isfinite(self.logits).all()):
+                raise ArgumentError(f"logits must be finite in the network's {network.dtype}, got larger ones")
+        self.share = getattr(network, "share", None)  # of each batch that is gathered in this process: parallel.py
         self._buffers: dict[Any, Any] = {}  # by the shape of the index
 
     def __len__(self) -> int:
@@ -67,7 +71,8 @@ class Batches:
         """Yield the batches of this epoch, in its random order, from number `first` on."""
         order = random.permutation(self.seed, random.purpose_key(random.SHUFFLE, epoch), self.counters)  # (..., N)
         for start in range(first * self.batch_size, len(self.data), self.batch_size):
-            yield self.gather(order[..., start : start + self.batch_size], epoch)
+            index = order[..., start : start + self.batch_size]
+            yield self.gather(index if self.share is None else index[..., self.share(index.shape[-1])], epoch)
 
     def gather(self, index: Array, epoch: int) -> Batch:
         """Return the rows index (..., B) as they are in this epoch."""

@@ -119,7 +119,9 @@ def check_inputs(name: str, value: Any) -> Array:
         raise ArgumentError(f"{name} must hold uint8 or floating-point numbers, got {found}{remedy if x.ndim else ''}")
     if x.ndim < 2 or 0 in x.shape:
         raise ArgumentError(f"{name} must have shape (rows, ...) with none of it empty, got {x.shape}")
-    if isinstance(x, np.ndarray) and x.dtype != np.uint8 and not np.isfinite(x).all():
+    rows = max(1, 2**20 * len(x) // x.size)  # at a time: x may lie in a file, larger than memory
+    blocks = range(0, len(x), rows) if isinstance(x, np.ndarray) and x.dtype != np.uint8 else ()
+    if not all(np.isfinite(x[start : start + rows]).all() for start in blocks):
         raise ArgumentError(f"{name} must be finite, got NaN or infinity among its {x.size} values")
     return x
 

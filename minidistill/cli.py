@@ -6,6 +6,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from . import __version__
 from .backend import BlasBackend, get_backend, set_backend
 from .checks import ArgumentError, BackendUnavailable, Diverged
 from .distil import Settings, distil, predict, report, save_student, transfer_set
+from .measure import prediction_cost
+from .parallel import Ranks
 from .shell import check_outputs, run, whole_file
 
 UNFINISHED = "unfinished-distillation"  # a folder in --out, of checkpoints
@@ -107,6 +110,9 @@ def add_distil(commands: Any) -> None:
     ):  # fmt: skip
         default = getattr(defaults, option.replace("-", "_"))
         distill.add_argument(f"--{option}", type=kind, default=default, help=f"{text} (default: {default})".strip())
+    distill.add_argument(
+        "--mpi", action="store_true", help="train on all ranks of mpiexec -n N (the extra mpi); they need all files"
+    )
     prediction = commands.add_parser("predict", help="the logits of a student for a file of inputs")
     prediction.add_argument("folder", type=Path, metavar="DIR", help="of a network that was saved")
     prediction.add_argument(
@@ -119,7 +125,18 @@ def add_distil(commands: Any) -> None:
 
 
 def distil_files(options: argparse.Namespace) -> int:
-    """Distil what the files hold into a new folder, and print what it reached. What was cut off goes on."""
+    """Distil what the files hold into a new folder, and print what it reached; with --mpi in every rank of mpiexec.
+
+    What was cut off goes on.
+    """
+    if not options.mpi:
+        return _distil_files(options, None)
+    ranks = Ranks()
+    with ranks.together():
+        return _distil_files(options, ranks)
+
+
+def _distil_files(options: argparse.Namespace, ranks: Ranks | None) -> int:
     unfinished = options.out / UNFINISHED
     if options.out.exists() and not unfinished.is_dir() and (not options.out.is_dir() or any(options.out.iterdir())):
         raise ArgumentError(f"--out must be a new or an empty folder, got {str(options.out)!r}")
@@ -131,11 +148,16 @@ def distil_files(options: argparse.Namespace) -> int:
     names = ("soft_weight", "mean", "epochs", "batch_size", "learning_rate", "dropout", "validation", "seed")
     settings = Settings(hidden, temperature, **{name: getattr(options, name) for name in names})
     data = transfer_set(options.inputs, options.teacher_logits, options.labels, settings, options.teacher_probabilities)
+    speaks = ranks is None or ranks.rank == 0
     try:
-        student, summary = distil(data, settings, checkpoint=unfinished)  # which is written before the work
+        student, summary = distil(data, settings, speaks, unfinished, ranks)  # which is written before the work
     except Diverged:  # it would do so again; with another learning rate it is another training
-        shutil.rmtree(unfinished)
+        if speaks:
+            shutil.rmtree(unfinished)
         raise
+    if not speaks:
+        return 0
+    summary |= asdict(prediction_cost(student, seconds=0.1))
     save_student(student, summary, options.out)
     shutil.rmtree(unfinished)  # last: until then the same command goes on
     print(f"{report(summary)}\nsaved        {options.out}")
@@ -189,7 +211,6 @@ def _cupy() -> str:
 
 def show_bench() -> None:
     """Time predictions of the paper's student and this project's teacher, freshly initialised."""
-    from .measure import prediction_cost
     from .network import Network
 
     print(f"\n{'prediction':24}{'parameters':>12}{'one image':>12}{'images/s, batches of 1,000':>29}")

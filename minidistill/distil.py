@@ -14,15 +14,16 @@ from typing import Any
 import numpy as np
 
 from .backend import get_backend
-from .checks import ArgumentError, check_items, check_number
+from .checks import ArgumentError, check_count, check_items, check_number
 from .datasets import Dataset, TransferSet, read_array, read_labels
 from .ensemble import arithmetic_mean, geometric_mean
 from .fused import DenseReLU
 from .layers import Dense, Layer
-from .measure import errors, prediction_cost
+from .measure import errors
 from .network import Network
 from .objective import Objective
 from .optim import AdamW
+from .parallel import ParallelNetwork, Ranks
 from .schedules import linear_decay
 from .shell import whole_file
 from .softmax import softmax
@@ -40,7 +41,7 @@ class Settings:
     hidden: units of each hidden layer. temperature: T > 0, or "auto": the best of TEMPERATURES on the validation rows,
     trained side by side. soft_weight: α in [0, 1]; None: 0.9 with labels, else 1. mean: of several teachers,
     "geometric" or "arithmetic". validation: the share of the rows that choose the epoch and the temperature, in
-    (0, 0.9]. learning_rate: AdamW's, at its peak.
+    (0, 0.9]. learning_rate: AdamW's, at its peak. dtype: the network's.
     """
 
     hidden: Sequence[int] = (800, 800)
@@ -53,6 +54,7 @@ class Settings:
     dropout: float = 0.0
     validation: float = 0.1
     seed: int = 0
+    dtype: str = "float32"
 
 
 def teachers_mean(logits: Sequence[np.ndarray], settings: Settings) -> np.ndarray:
@@ -72,21 +74,36 @@ def teachers_mean(logits: Sequence[np.ndarray], settings: Settings) -> np.ndarra
 
 
 def distil(
-    data: TransferSet, settings: Settings, progress: bool = True, checkpoint: Path | None = None
+    data: TransferSet,
+    settings: Settings,
+    progress: bool = True,
+    checkpoint: Path | None = None,
+    ranks: Ranks | None = None,
 ) -> tuple[Network, dict[str, Any]]:
     """Train a student of the transfer set, and return it with a summary of what it reached on the validation rows.
 
     It is the student of the epoch, and of the temperature, with the fewest errors there: against the labels, or without
-    labels against the teacher's classes. checkpoint: as in fit. Raises ArgumentError, DataError, Diverged.
+    labels against the teacher's classes. checkpoint: as in fit. ranks: those that train it together, each calling this
+    (parallel.py). Raises ArgumentError, DataError, Diverged.
     """
-    hidden = check_items("hidden", settings.hidden, int, at_least=0)
+    hidden = [check_count("hidden", units) for units in check_items("hidden", settings.hidden, int, at_least=0)]
     alpha = settings.soft_weight if settings.soft_weight is not None else 1.0 if data.labels is None else 0.9
-    training, validation = data.split(settings.validation, settings.seed)
+    check_number("soft_weight", alpha, at_least=0, at_most=1)
+    if data.labels is None and alpha < 1:
+        raise ArgumentError(f"soft_weight must be 1 without labels, got {alpha}")
+    if data.classes < 2:
+        raise ArgumentError(f"logits must be of at least 2 classes, got {data.classes}: there is nothing to tell apart")
+    check_number("validation", settings.validation, above=0, at_most=0.9)
+    training, validation = data.split(settings.validation, check_count("seed", settings.seed, at_least=0))
     judged = _judged(validation)
     several = settings.temperature == "auto"
     temperatures = TEMPERATURES if several else (check_number("temperature", settings.temperature, above=0),)
     seeds: int | list[int] = [settings.seed] * len(temperatures) if several else settings.seed
-    network = Network(_layers(training, hidden, settings.dropout), seeds)
+    network = (ParallelNetwork if ranks else Network)(
+        _layers(training, hidden, settings.dropout), seeds, settings.dtype
+    )
+    if isinstance(network, ParallelNetwork):
+        network.ranks = ranks
     objective = Objective(list(temperatures) if several else temperatures[0], alpha)
     optimizer = AdamW(linear_decay(settings.learning_rate, warmup=0.1))
     options: dict[str, Any] = {"epochs": settings.epochs, "batch_size": settings.batch_size, "progress": progress}
@@ -95,7 +112,6 @@ def distil(
     best = np.min(history.errors, axis=0)  # (temperatures,)
     chosen = int(best.argmin())
     student: Network = network.replica(chosen) if several else network
-    cost = prediction_cost(student, seconds=0.1)
     summary = {
         "settings": asdict(settings) | {"temperature": temperatures[chosen], "soft_weight": alpha},
         "rows": {"training": len(training), "validation": len(validation)},
@@ -105,7 +121,6 @@ def distil(
         "temperatures": dict(zip(map(str, temperatures), best.tolist(), strict=True)),
         "curve": history.errors,
         "loss": history.loss,
-        **asdict(cost),
     }
     return student, summary
 
@@ -194,13 +209,14 @@ def _checked(p: np.ndarray) -> np.ndarray:
 
 def _layers(data: Dataset, hidden: Sequence[int], dropout: float) -> list[Layer]:
     sizes = [data.n_in, *hidden]
-    stack: list[Layer] = [Standardise.of(data.backend.to_host(data.inputs))]
+    stack: list[Layer] = [Standardise.of(data.inputs, data.backend.to_host)]
     stack += [DenseReLU(n, m, dropout) for n, m in pairwise(sizes)]
     return [*stack, Dense(sizes[-1], data.classes)]
 
 
 def _judged(data: TransferSet, by_teacher: bool = False) -> Dataset:
     """Return the rows with the labels that errors are counted against."""
-    if data.labels is not None and not by_teacher:
-        return data
-    return Dataset(data.inputs, data.unmoved.argmax(axis=-1), data.backend, data.classes)
+    judged = data.subset(slice(None))
+    if data.labels is None or by_teacher:
+        judged.labels = data.unmoved.argmax(axis=-1)
+    return judged

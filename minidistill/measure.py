@@ -1,14 +1,16 @@
-"""What a network is worth, its errors on a data set, and what it costs to deploy: bytes, and time to predict."""
+"""What a network is worth, by its errors and its probabilities, and what it costs to deploy: bytes, time to predict."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .checks import ArgumentError, Diverged, check_classes, check_count, check_kind, check_number
+from .checks import ArgumentError, Array, Diverged, check_classes, check_count, check_kind, check_number
 from .datasets import Dataset
 from .network import BLOCK, Network
+from .softmax import softmax
 
 
 def errors(network: Network, data: Dataset) -> int | list[int]:
@@ -17,21 +19,54 @@ def errors(network: Network, data: Dataset) -> int | list[int]:
     Raises ArgumentError if there are no labels, and Diverged if a logit is NaN or infinite: its row has no most
     probable class.
     """
+    wrong: Any = sum((predicted != y).sum(axis=-1) for predicted, y in _predictions(network, data))  # (...)
+    counts: int | list[int] = network.backend.to_host(wrong).tolist()
+    return counts
+
+
+def accuracy(network: Network, data: Dataset) -> float | list[float]:
+    """Return the share of the rows of `data` whose most probable class is the label: a number, or a list with replicas.
+
+    Raises what `errors` raises.
+    """
+    wrong = errors(network, data)
+    right: float | list[float] = (1 - np.asarray(wrong) / len(data)).tolist()
+    return right
+
+
+def confusion_matrix(network: Network, data: Dataset) -> np.ndarray:
+    """Count the rows of each label that got each class: (..., classes, classes), the labels down, the answers across.
+
+    Raises what `errors` raises.
+    """
+    counts = np.zeros((*network.replica_shape, network.n_out, network.n_out), dtype=np.int64)
+    for predicted, y in _predictions(network, data):
+        labels, answers = network.backend.to_host(y), network.backend.to_host(predicted).reshape(-1, len(y))
+        for of_replica, classes in zip(counts.reshape(-1, *counts.shape[-2:]), answers, strict=True):
+            np.add.at(of_replica, (labels, classes), 1)
+    return counts
+
+
+def predict_proba(network: Network, x: Array, T: float = 1.0) -> Array:
+    """Return the probabilities q (..., M, classes) at temperature T of all rows of x (M, n_in), as Network.predict."""
+    check_kind("network", network, Network)
+    return softmax(network.predict(x), T)
+
+
+def _predictions(network: Network, data: Dataset) -> Iterator[tuple[Array, Array]]:
+    """Yield the most probable classes (..., M) and the labels (M,) of the rows, block by block."""
     check_kind("network", network, Network)
     check_kind("data", data, Dataset)
     if data.labels is None:
         raise ArgumentError("data must have labels to count errors on, got a transfer set without")
     check_classes(data.classes, network.n_out)
-    wrong: Any = 0
     unsound: Any = 0
     for start in range(0, len(data), BLOCK):
         z = network.predict(data.inputs[start : start + BLOCK])  # (..., M, N)
         unsound = unsound + (~network.xp.isfinite(z)).sum()
-        wrong = wrong + (z.argmax(axis=-1) != data.labels[start : start + BLOCK]).sum(axis=-1)  # (...)
-    if int(unsound):
+        yield z.argmax(axis=-1), data.labels[start : start + BLOCK]
+    if int(unsound):  # asked once: it waits for the device
         raise Diverged(f"network must give finite logits to count errors on, got {int(unsound)} that are not")
-    counts: int | list[int] = network.backend.to_host(wrong).tolist()
-    return counts
 
 
 def check_trainable(network: Network, data: Dataset, validation: Dataset | None, optimizer: Any) -> None:

@@ -110,8 +110,11 @@ class Monitor:
         """
         history, done = self.history, len(self.history.loss) + 1
         size, rows = self.batches.batch_size, len(self.batches.data)
+        sizes = np.minimum(size, rows - size * np.arange(len(losses)))
+        if (ranks := getattr(self.batches.network, "ranks", None)) is not None:
+            losses = ranks.mean_losses(losses, sizes)
         windows = np.array_split(losses, max(1, rows // size // self.window))  # none shorter than a window
-        weights = np.array_split(np.minimum(size, rows - size * np.arange(len(losses))), len(windows))
+        weights = np.array_split(sizes, len(windows))
         means = np.array([np.average(one, axis=0, weights=w) for one, w in zip(windows, weights, strict=True)])
         if self.hopeless is None:
             self.hopeless = HOPELESS * np.maximum(self.chance, np.nan_to_num(means[0], posinf=0))
@@ -147,7 +150,8 @@ class Monitor:
             self._diverged(len(self.rates) - 1, "", f"the largest parameter is {largest:.3g}")
 
     def _diverged(self, step: int, replica: str, what: str) -> None:
-        inputs, remedy = self.batches.data.inputs, "try a lower learning rate"
+        data, remedy = self.batches.data, "try a lower learning rate"
+        inputs = data.inputs[:: -(-len(data) // ROWS)]
         if inputs.dtype != np.uint8 and (largest := float(abs(inputs).max())) > LARGE_INPUT:
             remedy = f"the inputs reach {largest:g}: scale them, as pixels to [0, 1], or {remedy}"
         raise Diverged(

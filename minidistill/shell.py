@@ -35,8 +35,8 @@ def run(command: Callable[[], int | None]) -> int:
     except BrokenPipeError:  # whoever read the output has closed it, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would say so once more at its end
         return 128 + 13  # SIGPIPE
-    except (MinidistillError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (MinidistillError, OSError, MemoryError) as error:
+        print(f"error: {str(error) or 'not enough memory'}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interruption:
         number = interruption.args[0] if interruption.args else signal.SIGINT

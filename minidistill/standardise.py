@@ -1,11 +1,14 @@
 """A first layer that brings inputs to mean 0 and variance 1: its numbers belong to the data, and nothing is learned."""
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from .checks import ArgumentError, Array, as_array
 from .layers import Dense, Dropout, Layer
+
+BLOCK = 2**18  # numbers that `of` reads at a time
 
 
 class Standardise(Layer):
@@ -33,15 +36,23 @@ class Standardise(Layer):
         self.n_in = self.n_out = self.mean.size
 
     @classmethod
-    def of(cls, inputs: Any) -> "Standardise":
+    def of(cls, inputs: Any, to_host: Callable[[Array], np.ndarray] = np.asarray) -> "Standardise":
         """Return the layer for inputs (N, ...); a number that never changes keeps its scale.
 
-        uint8 pixels are taken as batches take them, in [0, 1].
+        uint8 pixels are taken as batches take them, in [0, 1]. The rows are read twice, block by block.
         """
-        x = np.asarray(inputs)
-        x = x.reshape(len(x), -1)
-        unit = 255.0 if x.dtype == np.uint8 else 1.0
-        mean, deviation = x.mean(axis=0, dtype=np.float64) / unit, x.std(axis=0, dtype=np.float64) / unit
+        inputs = inputs if hasattr(inputs, "shape") else np.asarray(inputs)
+        N, width = len(inputs), int(np.prod(inputs.shape[1:]))
+        unit, rows = 255.0 if inputs.dtype == np.uint8 else 1.0, max(1, BLOCK // width)
+
+        def blocks() -> Iterator[np.ndarray]:
+            return (to_host(inputs[i : i + rows]).reshape(-1, width) / unit for i in range(0, N, rows))
+
+        with np.errstate(over="ignore"):
+            mean: Any = sum(x.sum(axis=0, dtype=np.float64) for x in blocks()) / N
+            deviation = np.sqrt(sum(((x - mean) ** 2).sum(axis=0) for x in blocks()) / N)
+        if not np.isfinite(deviation).all():
+            raise ArgumentError("inputs must have finite squares, got numbers beyond 1e150")
         return cls(mean, 1 / np.where(deviation > 1e-6 * max(1e-30, deviation.max()), deviation, 1))
 
     def make_scratch(self, shape: tuple[int, ...]) -> Any:

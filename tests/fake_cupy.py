@@ -204,6 +204,7 @@ cuda = SimpleNamespace(
     cublas=fake_cuda.Cublas(_count),
     get_cublas_handle=lambda: 0,
     Device=lambda: SimpleNamespace(id=0),
+    get_current_stream=lambda: SimpleNamespace(synchronize=lambda: _count("synchronisations")),
     runtime=SimpleNamespace(
         getDeviceProperties=lambda device: {"name": b"a pretended device"},
         runtimeGetVersion=lambda: 0,

@@ -6,6 +6,7 @@ Those of a step and of a whole student are in tests/test_gpu_command.py.
 import json
 from pathlib import Path
 
+import pytest
 from test_examples import call
 
 
@@ -27,3 +28,23 @@ def test_the_growth_benchmark_measures_images_and_replicas(tmp_path: Path) -> No
     results = results_of(tmp_path, "tests/benchmarks/growth.py", "--small", "--repeats", "1")
     assert {r["kind"] for r in results if "kind" in r} == {"in memory", "mapped"}
     assert [r["replicas"] for r in results if "replicas" in r] == [1, 2]
+
+
+def test_an_allreduce_costs_nothing_alone_and_more_among_more(tmp_path: Path) -> None:
+    results = results_of(tmp_path, "tests/benchmarks/allreduce.py")
+    assert {(r["network"], r["bytes"]) for r in results} == {("student", 4 * 1_276_810), ("teacher", 4 * 3_833_610)}
+    for r in results:
+        alone, few, many = r["allreduce"].values()
+        assert alone == 0 < few < many
+    slow, fast = ([r["allreduce"]["8"] for r in results if r["link"].startswith(link)] for link in ("25", "200"))
+    assert all(s > 5 * f for s, f in zip(slow, fast, strict=True))
+
+
+def test_students_of_others_teachers_are_measured_by_a_test_set_that_is_asked_at_the_end(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn", reason="needs scikit-learn, of the extra 'sklearn'")
+    (r,) = results_of(
+        tmp_path, "tests/benchmarks/real_teachers.py", "--only", "digits", "--rounds", "1", "--epochs", "1"
+    )
+    (run,) = r["runs"]
+    assert run["rows"] == 500
+    assert all(run[name] < 100 for name in ("teacher", "student", "labels alone"))

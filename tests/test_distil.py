@@ -5,14 +5,21 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from strategies import some
 from test_examples import ROOT, call
 
 import minidistill as md
+from minidistill.cli import main
+from minidistill.distil import Settings, distil
 
 ROWS, CLASSES = 600, 3
 
@@ -128,8 +135,8 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "below 0": ({"temperature": -1}, "temperature must be a finite number > 0"),
     "hidden": ({"hidden": "a,b"}, "--hidden must be whole numbers"),
     "contradiction": ({"temperature": "auto", "mean": "arithmetic", "teacher_logits": ["v.npy", "v2.npy"]}, "got auto"),
-    "weight": ({"soft_weight": 2, "labels": "y.npy"}, "alpha must be a finite number >= 0 and <= 1"),
-    "weight without labels": ({"soft_weight": 0.5}, "alpha must be 1 for a transfer set without labels"),
+    "weight": ({"soft_weight": 2, "labels": "y.npy"}, "soft_weight must be a finite number >= 0 and <= 1"),
+    "weight without labels": ({"soft_weight": 0.5}, "soft_weight must be 1 without labels"),
 }
 
 
@@ -149,6 +156,59 @@ def test_a_mistake_is_one_line_and_exit_code_2_and_nothing_is_written(
     assert message in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists() or not any((tmp_path / "out").iterdir())
+
+
+def forged(shape: tuple[int, ...]) -> bytes:
+    """The head of a .npy file of this shape, and nothing behind it."""
+    head = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    return b"\x93NUMPY\x01\x00\x76\x00" + head.encode()
+
+
+WORSE: dict[str, tuple[str, Any, str]] = {  # an option, what its file holds or its value, what is told
+    "2^60 rows": ("inputs.npy", forged((2**60, 4)), "--inputs must be a readable array"),
+    "rows below 0": ("inputs.npy", forged((-5, 4)), "--inputs must be a readable array"),
+    "a head without rows": ("inputs.npy", forged((60, 4)), "--inputs must be a readable array"),
+    "no archive": ("inputs.npz", b"PKjunk", "--inputs must be a readable array"),
+    "nothing in a CSV": ("inputs.csv", b"", "inputs must have shape (rows, ...) with none of it empty"),
+    "only a CSV's header": ("inputs.csv", b"a,b\n", "inputs must have shape (rows, ...) with none of it empty"),
+    "a ragged CSV": ("inputs.csv", b"a,b\n1,2\n3\n", "the number of columns changed"),
+    "no squares": ("inputs.npy", np.full((60, 4), 1e300), "inputs must have finite squares"),
+    "no float32": ("teacher-logits.npy", np.eye(60, 3) * 1e300, "logits must be finite in the network's float32"),
+    "one class": ("teacher-logits.npy", np.zeros((60, 1)) - 1, "logits must be of at least 2 classes"),
+    "infinite labels": ("labels.npy", np.full(60, np.inf), "labels must hold integer class labels"),
+    "huge labels": ("labels.npy", np.full(60, 1e300), "labels must hold integer class labels"),
+    "more memory than there is": ("hidden", "99999999999999", "Unable to allocate"),
+    "no units": ("hidden", "0", "hidden must be a whole number >= 1"),
+    "a seed below 0": ("seed", "-1", "seed must be a whole number >= 0"),
+    "no validation": ("validation", "0", "validation must be a finite number > 0 and <= 0.9"),
+}
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("option", "content", "message"), WORSE.values(), ids=WORSE)
+def test_what_no_file_and_no_option_should_hold_is_one_line_too(
+    option: str, content: Any, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    given: dict[str, Any] = {
+        "inputs": tmp_path / "x.npy",
+        "teacher-logits": tmp_path / "v.npy",
+        "out": tmp_path / "out",
+        "epochs": 1,
+    }
+    np.save(given["inputs"], rng.normal(size=(60, 4)))
+    np.save(given["teacher-logits"], rng.normal(size=(60, 3)))
+    name, _, kind = option.partition(".")
+    given[name] = tmp_path / f"bad.{kind}" if kind else content
+    if isinstance(content, bytes):
+        given[name].write_bytes(content)
+    elif not isinstance(content, str):
+        np.save(given[name], content)
+    assert main(["distill", *(f"--{name}={value}" for name, value in given.items())]) == 2
+    told = capsys.readouterr().err
+    assert message in told
+    assert told.count("\n") == 1
+    assert not given["out"].exists() or not any(given["out"].iterdir())
 
 
 def test_a_folder_with_something_in_it_is_left_as_it_is(files: Path, tmp_path: Path) -> None:
@@ -191,6 +251,60 @@ def test_a_distillation_that_diverges_keeps_nothing(files: Path, tmp_path: Path)
     done = distill(files, tmp_path / "out", learning_rate=1e9)
     assert (done.returncode, "diverged" in done.stderr) == (2, True)
     assert not any((tmp_path / "out").iterdir())
+
+
+def test_inputs_in_a_file_are_never_all_in_memory_and_teach_what_they_teach_in_memory(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 2, (16_000, 500)).astype(np.float32)  # 32 MB
+    v = (x[:, :3] - 3).astype(np.float32)
+    np.save(tmp_path / "x.npy", x)
+    settings = Settings((4,), epochs=2, batch_size=256)
+
+    def trained(inputs: np.ndarray) -> tuple[md.Network, float]:
+        """The student, and the most memory that was taken for it."""
+        tracemalloc.start()
+        student, _ = distil(md.TransferSet(inputs, v), settings, progress=False)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return student, peak
+
+    (in_memory, much), (mapped, little) = trained(x), trained(np.load(tmp_path / "x.npy", mmap_mode="r"))
+    np.testing.assert_array_equal(in_memory.parameters, mapped.parameters)
+    np.testing.assert_array_equal(in_memory.layers[0].mean, mapped.layers[0].mean)
+    assert little < x.nbytes / 2 < x.nbytes < much
+
+
+@given(data=st.data())
+@some
+def test_rows_of_a_file_are_those_of_the_array(data: st.DataObject) -> None:
+    array = np.arange(60.0, dtype=np.float32).reshape(20, 3)
+    with tempfile.TemporaryDirectory() as folder:
+        np.save(Path(folder) / "x.npy", array)
+        mapped = md.Dataset(np.load(Path(folder) / "x.npy", mmap_mode="r"), np.arange(20))
+        kept = md.Dataset(array, np.arange(20))
+        for _ in range(3):  # a part of a part of a part
+            cut = data.draw(st.slices(len(kept)))
+            some_rows = np.array(data.draw(st.lists(st.integers(0, len(kept) - 1), min_size=1)))
+            rows = cut if len(kept.labels[cut]) and data.draw(st.booleans()) else some_rows
+            mapped, kept = mapped.subset(rows), kept.subset(rows)
+            assert (len(mapped), mapped.n_in, mapped.inputs.dtype) == (len(kept), 3, np.float32)
+            np.testing.assert_array_equal(mapped.inputs[:], kept.inputs)
+            np.testing.assert_array_equal(mapped.labels, kept.labels)
+            np.testing.assert_allclose(mapped.mean(), kept.mean(), rtol=1e-6)
+            np.testing.assert_array_equal(mapped.inputs[::2], kept.inputs[::2])
+            index = np.array([[0, len(kept) - 1], [len(kept) // 2, 0]])
+            out = np.empty((2, 2, 3), np.float32)
+            np.testing.assert_array_equal(mapped.backend.take(mapped.inputs, index, out), kept.inputs[index])
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6])
+def test_statistics_are_numpys_however_the_rows_are_cut(offset: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(offset, [1.0, 5.0, 0.0], (37, 3))
+    for block in (1, 7, 2**18):
+        monkeypatch.setattr("minidistill.standardise.BLOCK", block)
+        layer = md.Standardise.of(x)
+        np.testing.assert_allclose(layer.mean, x.mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(layer.scale, [*(1 / x.std(axis=0)[:2]), 1], rtol=1e-9)
 
 
 def test_split_deals_every_row_to_one_part_and_keeps_logits_and_labels_beside_their_inputs() -> None:

@@ -18,8 +18,8 @@ losses.digits losses.distillation losses.divergences losses.relational losses.de
 losses.smoothing losses.standardised losses
 copies random describe backend.reference backend.blas backend.kernels backend.cupy backend
 layers fused standardise buffers folder export storage network
-datasets.dataset datasets.transfer datasets.idx datasets.arrays datasets.images datasets
-batches ensemble measure objective schedules checkpoint monitor optim train distil
+datasets.mapped datasets.dataset datasets.transfer datasets.idx datasets.arrays datasets.images datasets
+batches ensemble measure objective schedules checkpoint monitor optim train parallel distil sklearn
 testing.gradients.derivative testing.gradients.check testing.gradients.layers testing.gradients.optimizers
 testing.gradients.strategies
 testing.gradients

@@ -41,6 +41,8 @@ SCRIPTS = {
     "mutants": "tests/benchmarks/mutants",
     "kills": "tests/benchmarks/kills",
     "evidence": "tests/benchmarks/evidence",
+    "allreduce": "tests/benchmarks/allreduce",
+    "real_teachers": "tests/benchmarks/real_teachers",
     "verdicts": "tests/test_libraries",
 }
 

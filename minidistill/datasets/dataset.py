@@ -5,12 +5,15 @@ batch at a time.
 import reprlib
 import warnings
 from collections.abc import Iterator
-from typing import Any
+from copy import copy
+from typing import Any, Self
 
 import numpy as np
 
 from ..backend import Backend, as_backend
 from ..checks import ArgumentError, Array, as_array, check_count, check_inputs, check_labels, check_number
+from ..standardise import Standardise
+from .mapped import MappedRows, rows_of
 
 
 class Dataset:
@@ -35,7 +38,7 @@ class Dataset:
                 f"give classes={self.classes}",
                 stacklevel=2,
             )
-        self.inputs = self.backend.asarray(inputs)
+        self.inputs: Array | MappedRows = self.backend.asarray(inputs)
         self.labels: Array | None = self.backend.asarray(labels, dtype=np.int64)  # (N,)
 
     def __len__(self) -> int:
@@ -54,6 +57,8 @@ class Dataset:
 
     def mean(self) -> Array:
         """Return the mean input (n_in,), of uint8 pixels in [0, 1], on the host: what `Network.mlp` takes as `mean`."""
+        if isinstance(self.inputs, MappedRows):  # too many to be in memory, perhaps
+            return Standardise.of(self.inputs).mean
         unit = 255.0 if self.inputs.dtype == np.uint8 else 1.0
         return self.backend.to_host(self.inputs.reshape(len(self), -1).mean(axis=0, dtype=np.float64)) / unit
 
@@ -66,20 +71,22 @@ class Dataset:
             raise ArgumentError(f"jitter needs images (N, height, width) larger than it, got {self.inputs.shape}")
         N, H, W = self.inputs.shape
         padded = self.backend.xp.zeros((N, H + 2 * reach, W + 2 * reach), dtype=self.inputs.dtype)
-        padded[:, reach : reach + H, reach : reach + W] = self.inputs
+        padded[:, reach : reach + H, reach : reach + W] = self.inputs[:]
         for dy, dx in np.ndindex(2 * reach + 1, 2 * reach + 1):
             yield padded[:, 2 * reach - dy :, 2 * reach - dx :][:, :H, :W]
 
-    def subset(self, rows: Any) -> "Dataset":
+    def subset(self, rows: Any) -> Self:
         """Return the rows that a slice, an array of indices or a mask (N,) names, of as many classes.
 
-        Raises ArgumentError if it names none, or one that does not exist.
+        Inputs in a file stay there: they are read batch by batch. Raises ArgumentError if rows names none, or one that
+        does not exist.
         """
-        assert self.labels is not None  # only a transfer set may lack them
-        rows = self._check_rows(rows)
-        return Dataset(self.inputs[rows], self.labels[rows], self.backend, self.classes)
+        rows, part = self._check_rows(rows), copy(self)
+        part.inputs = rows_of(self.inputs, rows)
+        part.labels = None if self.labels is None else self.labels[rows]
+        return part
 
-    def split(self, share: float, seed: int = 0) -> tuple[Any, Any]:
+    def split(self, share: float, seed: int = 0) -> tuple[Self, Self]:
         """Return (the rest, a random share of the rows in (0, 0.9]), each in the order of the rows, and not empty."""
         rows = len(self)
         part = max(1, round(check_number("share", share, above=0, at_most=0.9) * rows))

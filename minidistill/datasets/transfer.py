@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -62,11 +62,11 @@ class TransferSet(Dataset):
         """Return the logits (N, classes) of the inputs as they are."""
         return self.logits if self.logits.ndim == 2 else self.logits[len(self.logits) // 2]
 
-    def subset(self, rows: Any) -> "TransferSet":
+    def subset(self, rows: Any) -> Self:
         """Return the rows that a slice, an array of indices or a mask (N,) names, with their logits."""
-        rows = self._check_rows(rows)
-        labels = None if self.labels is None else self.labels[rows]
-        return TransferSet(self.inputs[rows], self.logits[..., rows, :], labels, self.backend, probabilities=False)
+        part = super().subset(rows)
+        part.logits = self.logits[..., self._check_rows(rows), :]
+        return part
 
     @classmethod
     def from_teacher(
@@ -84,10 +84,10 @@ class TransferSet(Dataset):
         if not isinstance(data, Dataset):
             raise ArgumentError(f"data must be a Dataset, got {type(data).__name__}")
         predict = _check_teacher(teacher)
-        images = data.translations(jitter) if check_count("jitter", jitter, at_least=0) else [data.inputs]
+        images = data.translations(jitter) if check_count("jitter", jitter, at_least=0) else [data.inputs[:]]
         logits = [data.backend.asarray(_ask(predict, x)).copy() for x in images]  # it may return a buffer of its own
         stacked = data.backend.xp.stack(logits) if jitter else logits[0]
-        return cls(data.inputs, stacked, data.labels, data.backend, probabilities)
+        return cls(data.inputs[:], stacked, data.labels, data.backend, probabilities)
 
 
 def _as_logits(backend: Backend, logits: Array, probabilities: bool | None) -> Array:

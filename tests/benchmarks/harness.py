@@ -123,7 +123,17 @@ def options(description: str | None, rounds: int, repeats: int) -> argparse.Argu
     return parser
 
 
-PACKAGES = ("numpy", "mkl", "cupy-cuda12x", "cupy-cuda13x", "torch", "jax", "onnxruntime", "minidistill")
+PACKAGES = (
+    "numpy",
+    "mkl",
+    "cupy-cuda12x",
+    "cupy-cuda13x",
+    "torch",
+    "jax",
+    "onnxruntime",
+    "scikit-learn",
+    "minidistill",
+)
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
@@ -142,7 +152,7 @@ def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
 def machine(record: dict[str, Any]) -> str:
     """When and where a record was made, for the table of it."""
     versions = record["versions"]
-    names = ("numpy", "torch", "jax", "onnxruntime", "mkl")
+    names = ("numpy", "torch", "jax", "onnxruntime", "scikit-learn", "mkl")
     found = ", ".join(f"{name} {versions[name]}" for name in names if name in versions)
     return f"{record['date']}, {versions['cpu']}, {versions['cores']} cores, {found}."
 
