@@ -90,9 +90,11 @@ def export_html(
     tried = BITS if bits is None else (check_count("bits", bits, at_least=BITS[-1], at_most=BITS[0]),)
     for bits in tried:
         small = {role: quantise(network, bits) for role, network in networks.items()}
+        weights = {role: _text(one.payload) for role, one in small.items()}
+        if sum(map(len, weights.values())) > MOST_BYTES:
+            continue  # without the seconds that the rest takes
         about = {role: _about(networks[role], small[role], data) for role in small}
-        blocks = {"about": _json({"bits": bits, "classes": _classes(student), **about})}
-        blocks |= {role: _text(one.payload) for role, one in small.items()}
+        blocks = {"about": _json({"bits": bits, "classes": _classes(student), **about}), **weights}
         blocks["images"] = _images(small, data) if data.classes == student.n_out else "null"
         page = render(blocks)
         if len(page.encode()) <= MOST_BYTES:

@@ -36,6 +36,12 @@ function argmax(z) {
   return z.indexOf(Math.max(...z));
 }
 
+// The bytes that were compressed by zlib and written in base64.
+async function inflated(text) {
+  const bytes = Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
+  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
+}
+
 // A network's arrays out of its bytes: the float32 vectors of all layers first, then the int8 matrices.
 function readLayers(layers, buffer) {
   const sizes = (layer) => (layer.kind === "Dense" ? [layer.n_out, layer.n_out] : [layer.n_in, layer.n_in]);

@@ -139,17 +139,18 @@ function drawn() {
   later(see);
 }
 
-// Once in a frame, however many events come; to see is to show, too.
+// Once in a frame, however many events come.
 const later = (() => {
-  let next = null;
+  const wanted = new Set();
   return (what) => {
-    if (!next) {
+    if (!wanted.size) {
       requestAnimationFrame(() => {
-        next();
-        next = null;
+        const all = [...wanted];
+        wanted.clear();
+        for (const one of all) one();
       });
     }
-    next = next === see ? see : what;
+    wanted.add(what);
   };
 })();
 
@@ -158,7 +159,7 @@ function see() {
   const empty = !state.x.some((one) => one > 0);
   state.z = empty ? null : forward(state.networks.student, state.x);
   state.v = empty || !state.networks.teacher ? null : forward(state.networks.teacher, state.x);
-  show();
+  showDigit();
 }
 
 // x (784 numbers in [0, 1]) on a canvas of 28 x 28, in the colour of ink.
@@ -301,11 +302,11 @@ function makeTable() {
     row.querySelector("button").textContent = name;
     row.querySelector("button").addEventListener("click", () => {
       state.chosen = state.chosen === i ? null : i;
-      show();
+      showDigit();
     });
     $("classes").tBodies[0].append(row);
   });
-  $("times").addEventListener("change", show);
+  $("times").addEventListener("change", showDigit);
 }
 
 const chosen = () => state.chosen ?? (state.z ? argmax(state.v ?? state.z) : 0);
@@ -651,9 +652,15 @@ function paintSquare(canvas, logits) {
 // --- all of it ---------------------------------------------------------------------------------------------------------------
 
 function show() {
-  const { T, z, v } = state;
-  $("T-shown").textContent = T < 10 ? T.toFixed(T % 0.1 > 0.01 && T < 1 ? 2 : 1) : T;
+  const T = state.T;
+  $("T-shown").textContent = T < 10 ? T.toFixed(Number.isInteger(+(10 * T).toFixed(6)) ? 1 : 2) : T;
   $("T").setAttribute("aria-valuetext", `T = ${T}`);
+  showDigit();
+  if (!toy.running) showToy();
+}
+
+function showDigit() {
+  const { T, z, v } = state;
   const q = z && softmax(z, T);
   const p = v && softmax(v, T);
   const slopes = p && gradient(q, p, T);
@@ -664,7 +671,6 @@ function show() {
   showTable(q, p, slopes);
   showFormulas(q, p, slopes);
   showCharts();
-  if (!toy.running) showToy();
 }
 
 function showAbout() {
@@ -678,11 +684,6 @@ function showAbout() {
       ` is ${one.name}, ${thousands(one.parameters)} parameters, its weights here in ${about.bits} bits.${errors} The fewer bits move a logit by ${short(one.largest_change)} at most, where logits spread by ${short(one.spread)}, and ${thousands(one.changed)} of ${thousands(one.images)} test images change their class.`);
     $("about").append(line);
   }
-}
-
-async function inflated(text) {
-  const bytes = Uint8Array.from(atob(text), (one) => one.charCodeAt(0));
-  return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("deflate"))).arrayBuffer();
 }
 
 async function start() {
