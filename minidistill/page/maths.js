@@ -14,7 +14,7 @@ function entropy(q) {
   return -q.reduce((sum, one) => sum + (one > 0 ? one * Math.log(one) : 0), 0);
 }
 
-// C = -Σ_i p_i log q_i, with q of the logits z at T. log q_i = z_i/T - log Σ_j exp(z_j/T), so that no q of 0 is a problem.
+// C = -Σ_i p_i log q_i, with q of the logits z at T; log q_i = z_i/T - log Σ_j exp(z_j/T), which no q of 0 disturbs.
 function softCrossEntropy(z, p, T) {
   const most = Math.max(...z);
   const logSum = Math.log(z.reduce((sum, one) => sum + Math.exp((one - most) / T), 0));
@@ -85,8 +85,11 @@ function forward(layers, x) {
 
 // How MNIST's digits were made: each was scaled to fit a box of 20 x 20, keeping its shape, and put into 28 x 28 with
 // its centre of mass in the middle. Networks that learned from them know no other digits.
-const SIDE = 28, BOX = 20, MIDDLE = 14.5; // pixel i reaches from i to i + 1, and MNIST's middle is pixel 14
-const PEN = 3.0, EDGE = 1.3; // a stroke's width, and that of its grey edge, as in MNIST: 104 of ink in a digit
+const SIDE = 28,
+  BOX = 20,
+  MIDDLE = 14.5; // pixel i reaches from i to i + 1, and MNIST's middle is pixel 14
+const PEN = 3.0,
+  EDGE = 1.3; // a stroke's width, and that of its grey edge, as in MNIST: 104 of ink in a digit
 const SMALLEST = 0.1; // of the drawing's field: what is smaller is a dot, and stays one
 
 // Strokes, lists of points [x, y] in a field of 1 x 1, as 28 x 28 pixels in [0, 1].

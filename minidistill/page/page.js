@@ -4,8 +4,16 @@ const $ = (id) => document.getElementById(id);
 const blockOf = (name) => $(`data-${name}`)?.textContent;
 const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-const TEMPERATURES = [[0.5, 1, 0.05], [1, 2, 0.1], [2, 5, 0.2], [5, 10, 0.5], [10, 20, 1], [20, 50, 2], [50, 51, 1]].flatMap(
-  ([from, to, step]) => Array.from({ length: Math.round((to - from) / step) }, (_, k) => +(from + k * step).toFixed(2)),
+const TEMPERATURES = [
+  [0.5, 1, 0.05],
+  [1, 2, 0.1],
+  [2, 5, 0.2],
+  [5, 10, 0.5],
+  [10, 20, 1],
+  [20, 50, 2],
+  [50, 51, 1],
+].flatMap(([from, to, step]) =>
+  Array.from({ length: Math.round((to - from) / step) }, (_, k) => +(from + k * step).toFixed(2)),
 ); // even steps that are about even on a logarithmic scale
 
 const about = JSON.parse(blockOf("about"));
@@ -18,11 +26,12 @@ const state = {
   pen: { x: 0.5, y: 0.5, down: false, shown: false }, // the keyboard's
   picked: null, // the number of a test image in the page
   x: new Float64Array(SIDE * SIDE), // what the networks see
-  z: null, v: null, // the student's logits and the teacher's, null for an empty field
+  z: null,
+  v: null, // the student's logits and the teacher's, null for an empty field
   chosen: null, // the class that was clicked, null for the teacher's own
 };
 
-// --- numbers as text -----------------------------------------------------------------------------------------------
+// --- numbers as text ------------------------------------------------------------------------------------------------
 
 const superscript = (n) => String(n).replace(/./g, (c) => "⁰¹²³⁴⁵⁶⁷⁸⁹⁻"["0123456789-".indexOf(c)]);
 const minus = (text) => text.replace("-", "−");
@@ -208,7 +217,7 @@ function showField() {
   }
 }
 
-// --- test images ------------------------------------------------------------------------------------------------------
+// --- test images ----------------------------------------------------------------------------------------------------
 
 async function makeGallery() {
   const images = JSON.parse(blockOf("images"));
@@ -241,7 +250,8 @@ async function makeGallery() {
   if (first) pick(first.find((i) => !teacher || right("teacher")(i)) ?? first[0]);
 }
 
-const imageOf = (i) => Float64Array.from(state.images.pixels.subarray(SIDE * SIDE * i, SIDE * SIDE * (i + 1)), (one) => one / 255);
+const imageOf = (i) =>
+  Float64Array.from(state.images.pixels.subarray(SIDE * SIDE * i, SIDE * SIDE * (i + 1)), (one) => one / 255);
 
 function fillGallery(members) {
   const { index, label, student, teacher } = state.images;
@@ -249,7 +259,8 @@ function fillGallery(members) {
     ...members.map((i, k) => {
       const button = Object.assign(document.createElement("button"), { type: "button", tabIndex: k ? -1 : 0 });
       const says = (role, one) => (one ? `, the ${role} says ${about.classes[one[i]]}` : "");
-      button.title = `test image ${index[i]}, a ${about.classes[label[i]]}${says("student", student)}${says("teacher", teacher)}`;
+      const told = `test image ${index[i]}, a ${about.classes[label[i]]}`;
+      button.title = told + says("student", student) + says("teacher", teacher);
       button.setAttribute("aria-label", button.title);
       button.dataset.image = i;
       const canvas = Object.assign(document.createElement("canvas"), { width: SIDE, height: SIDE });
@@ -268,7 +279,12 @@ function moveInGallery(event) {
   const at = buttons.indexOf(document.activeElement);
   const columns = getComputedStyle($("thumbs")).gridTemplateColumns.split(" ").length;
   const to = {
-    ArrowLeft: at - 1, ArrowRight: at + 1, ArrowUp: at - columns, ArrowDown: at + columns, Home: 0, End: buttons.length - 1,
+    ArrowLeft: at - 1,
+    ArrowRight: at + 1,
+    ArrowUp: at - columns,
+    ArrowDown: at + columns,
+    Home: 0,
+    End: buttons.length - 1,
   }[event.key];
   if (at < 0 || to === undefined) return;
   event.preventDefault();
@@ -291,14 +307,15 @@ function showPicked() {
   }
 }
 
-// --- probabilities ----------------------------------------------------------------------------------------------------
+// --- probabilities --------------------------------------------------------------------------------------------------
 
 function makeTable() {
   const cell = (kind) =>
     `<td class="${kind}"><div class="cell"><span></span><div class="track"><div></div></div></div></td>`;
   about.classes.forEach((name, i) => {
     const row = document.createElement("tr");
-    row.innerHTML = `<th scope="row"><button type="button"></button></th>${cell("p of-teacher")}${cell("q")}${cell("signed of-teacher")}`;
+    const cells = cell("p of-teacher") + cell("q") + cell("signed of-teacher");
+    row.innerHTML = `<th scope="row"><button type="button"></button></th>${cells}`;
     row.querySelector("button").textContent = name;
     row.querySelector("button").addEventListener("click", () => {
       state.chosen = state.chosen === i ? null : i;
@@ -363,7 +380,7 @@ const speak = (() => {
   };
 })();
 
-// --- the formulas, in MathML -------------------------------------------------------------------------------------------
+// --- the formulas, in MathML ----------------------------------------------------------------------------------------
 
 const math = (tag, ...children) => {
   const made = document.createElementNS("http://www.w3.org/1998/Math/MathML", tag);
@@ -384,7 +401,13 @@ function eq1(prob, logit, logits, T, i, name) {
   const sum = math("munder", sign("∑"), letter("j"));
   return [
     [indexed(prob, name), sign("=")],
-    [fraction(exp(indexed(logit, name), sign("/"), letter("T")), [sum, ...exp(indexed(logit, "j"), sign("/"), letter("T"))]), sign("=")],
+    [
+      fraction(exp(indexed(logit, name), sign("/"), letter("T")), [
+        sum,
+        ...exp(indexed(logit, "j"), sign("/"), letter("T")),
+      ]),
+      sign("="),
+    ],
     [fraction(exp(number(short(logits[i])), sign("/"), number(T)), [number(power(logSum))]), sign("=")],
     [fraction([number(power(logits[i] / T))], [number(power(logSum))]), sign("=")],
     [number(probability(softmax(logits, T)[i]))],
@@ -418,7 +441,13 @@ function showFormulas(q, p, slopes) {
       [
         [slope.cloneNode(true), sign("≈")],
         [fraction([indexed("z", name), sign("−"), indexed("v", name)], [letter("N"), square()]), sign("=")],
-        [fraction([number(short(from)), sign("−"), ...about0(to)], [number(N), sign("·"), math("msup", number(T), number("2"))]), sign("=")],
+        [
+          fraction(
+            [number(short(from)), sign("−"), ...about0(to)],
+            [number(N), sign("·"), math("msup", number(T), number("2"))],
+          ),
+          sign("="),
+        ],
         [number(short(highTemperature(z, v, T)[i]))],
       ],
     ]);
@@ -441,7 +470,7 @@ function formula([name, pieces]) {
   return row;
 }
 
-// --- charts --------------------------------------------------------------------------------------------------------------
+// --- charts ---------------------------------------------------------------------------------------------------------
 
 // lines: {points: [[x, y]], colour, name, thin}. x and y: {from, to, ticks, log}. now: where x is.
 function chart(svg, x, y, lines, now, text) {
@@ -474,48 +503,58 @@ function chart(svg, x, y, lines, now, text) {
   for (const line of [...lines].sort((a, b) => b.points.at(-1)?.[1] - a.points.at(-1)?.[1])) {
     if (!line.points.length) continue;
     const d = line.points.map(([a, b], k) => `${k ? "L" : "M"}${across(a).toFixed(1)} ${down(b).toFixed(1)}`).join("");
-    add("path", { d, stroke: line.colour, ...(line.thin && { style: "stroke-width: 1; opacity: 0.6" }), ...(line.dashes && { "stroke-dasharray": line.dashes }) });
+    add("path", {
+      d,
+      stroke: line.colour,
+      ...(line.thin && { style: "stroke-width: 1; opacity: 0.6" }),
+      ...(line.dashes && { "stroke-dasharray": line.dashes }),
+    });
     const at = now === null ? null : line.points.find(([a]) => a >= now);
     if (at) add("circle", { cx: across(at[0]), cy: down(at[1]), r: 4, fill: line.colour });
     const [endX, endY] = line.points.at(-1);
     below = below === Infinity ? down(endY) + 4 : Math.max(down(endY) + 4, below + 14);
-    if (line.name) add("text", { class: "end", x: across(endX) + 8, y: below, style: `fill: ${line.colour}` }, line.name);
+    if (line.name)
+      add("text", { class: "end", x: across(endX) + 8, y: below, style: `fill: ${line.colour}` }, line.name);
   }
 }
 
 function showCharts() {
   const { T, z, v } = state;
-  const axis = { from: 0.5, to: 50, log: true, ticks: [0.5, 1, 2, 5, 10, 20, 50], name: "T" };
+  const across = { from: 0.5, to: 50, log: true, ticks: [0.5, 1, 2, 5, 10, 20, 50], name: "T" };
   const curve = (of) => TEMPERATURES.map((one) => [one, of(one)]);
-  const lines = [];
-  const colours = { teacher: style("--teacher"), student: style("--student"), gradient: style("--gradient"), soft: style("--soft") };
-  if (v) lines.push({ name: "H(p)", colour: colours.teacher, points: curve((one) => entropy(softmax(v, one))) });
-  if (z) lines.push({ name: "H(q)", colour: colours.student, points: curve((one) => entropy(softmax(z, one))) });
+  const entropies = [];
+  if (v) entropies.push({ name: "H(p)", colour: style("--teacher"), points: curve((one) => entropy(softmax(v, one))) });
+  if (z) entropies.push({ name: "H(q)", colour: style("--student"), points: curve((one) => entropy(softmax(z, one))) });
   const most = Math.log(N);
-  const rise = { from: 0, to: most * 1.04, ticks: [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5].filter((one) => one < most), text: (one) => one.toFixed(1) };
-  const values = lines.map((line) => `${line.name} is ${line.points.find(([one]) => one >= T)[1].toFixed(2)}`).join(", ");
-  chart($("chart-entropy"), axis, rise, lines, T, `Entropy by temperature. At T = ${T} ${values || "nothing is drawn"}.`);
-  if (!state.networks.teacher) return;
-  const size = (one) => gradient(softmax(z, one), softmax(v, one), one).reduce((sum, slope) => sum + Math.abs(slope), 0);
-  const sizes = v ? curve(size) : [];
-  const scaled = sizes.map(([one, a]) => [one, one * one * a]);
-  const all = [...sizes, ...scaled].map(([, a]) => a).filter((a) => a > 0);
-  const high = 10 ** Math.ceil(Math.log10(Math.max(...all, 1e-3)) + 0.1);
-  const low = 10 ** Math.max(Math.floor(Math.log10(Math.min(...sizes.map(([, a]) => a).filter((a) => a > 0), high / 10))), Math.log10(high) - 6);
-  const ticks = [];
-  for (let tick = low; tick <= high * 1.001; tick *= 10) ticks.push(tick);
-  const fall = { from: low, to: high, log: true, ticks, text: (one) => (one >= 0.01 ? String(+one.toPrecision(1)) : `10${superscript(Math.round(Math.log10(one)))}`) };
-  chart(
-    $("chart-gradient"), axis, fall,
-    [
-      { name: "times T²", colour: colours.gradient, points: scaled, dashes: "6 4" },
-      { name: "as it is", colour: colours.gradient, points: sizes },
-    ],
-    T, v ? `Size of the gradient by temperature. At T = ${T} it is ${short(size(T))}, times T² ${short(T * T * size(T))}.` : "Nothing is drawn.",
-  );
+  const halves = [0, 0.5, 1, 1.5, 2, 2.5, 3, 3.5, 4].filter((one) => one < most);
+  const up = { from: 0, to: 1.04 * most, ticks: halves, text: (one) => one.toFixed(1) };
+  const values = entropies.map(({ name, points }) => `${name} is ${points.find(([one]) => one >= T)[1].toFixed(2)}`);
+  const told = values.join(", ") || "nothing is drawn";
+  chart($("chart-entropy"), across, up, entropies, T, `Entropy by temperature. At T = ${T} ${told}.`);
+  if (state.networks.teacher) showSizes(across, curve);
 }
 
-// --- the toy ---------------------------------------------------------------------------------------------------------------
+// Σ|q - p|/T by T, and T² times it.
+function showSizes(across, curve) {
+  const { T, z, v } = state;
+  const slopes = (one) => gradient(softmax(z, one), softmax(v, one), one);
+  const size = (one) => slopes(one).reduce((sum, slope) => sum + Math.abs(slope), 0);
+  const colour = style("--gradient");
+  const lines = [
+    { name: "times T²", colour, dashes: "6 4", points: v ? curve((one) => one * one * size(one)) : [] },
+    { name: "as it is", colour, points: v ? curve(size) : [] },
+  ];
+  const decades = lines.flatMap(({ points }) => points.map(([, a]) => Math.log10(a))).filter(Number.isFinite);
+  const high = Math.ceil(Math.max(-3, ...decades) + 0.1);
+  const low = Math.max(high - 6, Math.floor(Math.min(high - 1, ...decades))); // six decades are enough to see
+  const text = (one) => (one >= 0.01 ? String(+one.toPrecision(1)) : `10${superscript(Math.round(Math.log10(one)))}`);
+  const ticks = Array.from({ length: high - low + 1 }, (_, k) => 10 ** (low + k));
+  const up = { from: 10 ** low, to: 10 ** high, log: true, ticks, text };
+  const told = v ? `At T = ${T} it is ${short(size(T))}, times T² ${short(T * T * size(T))}.` : "Nothing is drawn.";
+  chart($("chart-gradient"), across, up, lines, T, `Size of the gradient by temperature. ${told}`);
+}
+
+// --- the toy --------------------------------------------------------------------------------------------------------
 
 const TOY = { POINTS: 60, HIDDEN: 32, RATE: 0.02, CELLS: 56, EVERY: 20, MOST: 20000 };
 const toy = { running: false, runs: [] };
@@ -565,7 +604,7 @@ function frameOfToy() {
   else runToy(false);
 }
 
-// What the toy learns from: soft targets at this T, or hard labels, which are logits too far apart for any doubt, at T = 1.
+// What the toy learns from: soft targets at this T, or hard labels: logits too far apart for any doubt, at T = 1.
 function toyTargets() {
   const hard = document.querySelector('input[name="targets"]:checked').value === "hard";
   const certain = (v) => v.map((_, k) => (k === argmax(v) ? 60 : 0));
@@ -591,7 +630,7 @@ function judgeToy() {
 
 function nameOfRun({ told }) {
   const named = [...told].map((one) => (one === "hard" ? "hard" : `T = ${one}`));
-  return named.length > 1 ? "several T" : named[0] ?? "";
+  return named.length > 1 ? "several T" : (named[0] ?? "");
 }
 
 function showToy() {
@@ -608,14 +647,28 @@ function showToy() {
   $("toy-agreement").textContent = percent;
   paintSquare($("toy-teacher"), toy.cellsV);
   paintSquare($("toy-student"), toy.cellsZ);
-  $("toy-teacher").setAttribute("aria-label", `Three spiral arms, one for each class, softer at a higher T; T = ${state.T}`);
-  $("toy-student").setAttribute("aria-label", `What the student makes of the square after ${toy.steps} steps; they agree on ${percent} of it`);
+  $("toy-teacher").setAttribute(
+    "aria-label",
+    `Three spiral arms, one for each class, softer at a higher T; T = ${state.T}`,
+  );
+  $("toy-student").setAttribute(
+    "aria-label",
+    `What the student makes of the square after ${toy.steps} steps; they agree on ${percent} of it`,
+  );
   const most = Math.max(1000, ...[toy.curve, ...toy.runs].map((run) => run.points.at(-1)[0]));
   const unit = [200, 500, 1000, 2000, 5000].find((one) => most / one <= 6) ?? 5000;
-  const across = { from: 0, to: most, ticks: Array.from({ length: Math.floor(most / unit) + 1 }, (_, k) => k * unit), name: "steps" };
+  const across = {
+    from: 0,
+    to: most,
+    ticks: Array.from({ length: Math.floor(most / unit) + 1 }, (_, k) => k * unit),
+    name: "steps",
+  };
   const up = { from: 0.3, to: 1, ticks: [0.4, 0.6, 0.8, 1], text: (one) => `${Math.round(100 * one)}%` };
   const lines = [toy.curve, ...toy.runs].map((run, k) => ({
-    points: run.points, name: nameOfRun(run), colour: style(k ? "--soft" : "--student"), thin: k > 0,
+    points: run.points,
+    name: nameOfRun(run),
+    colour: style(k ? "--soft" : "--student"),
+    thin: k > 0,
   }));
   chart($("chart-toy"), across, up, lines, null, `They agree on ${percent} of the square after ${toy.steps} steps.`);
 }
@@ -642,14 +695,19 @@ function paintSquare(canvas, logits) {
     square.beginPath();
     if (kind === 0) square.arc(cx, cy, r, 0, 2 * Math.PI);
     if (kind === 1) square.rect(cx - r, cy - r, 2 * r, 2 * r);
-    if (kind === 2) [[0, -r - 2], [r + 2, r], [-r - 2, r]].forEach(([dx, dy], k) => square[k ? "lineTo" : "moveTo"](cx + dx, cy + dy));
+    if (kind === 2)
+      [
+        [0, -r - 2],
+        [r + 2, r],
+        [-r - 2, r],
+      ].forEach(([dx, dy], k) => square[k ? "lineTo" : "moveTo"](cx + dx, cy + dy));
     square.closePath();
     square.fill();
     square.stroke();
   });
 }
 
-// --- all of it ---------------------------------------------------------------------------------------------------------------
+// --- all of it ------------------------------------------------------------------------------------------------------
 
 function show() {
   const T = state.T;
@@ -677,11 +735,19 @@ function showAbout() {
   for (const role of ["teacher", "student"]) {
     const one = about[role];
     if (!one) continue;
-    const thousands = (n) => n.toLocaleString("en");
-    const errors = one.errors === null ? "" : ` It errs on ${thousands(one.errors_in_page)} of ${thousands(one.images)} test images; in full precision it erred on ${thousands(one.errors)}.`;
+    const [images, changed] = [one.images, one.changed].map((n) => n.toLocaleString("en"));
+    const texts = [
+      ` is ${one.name}, ${one.parameters.toLocaleString("en")} parameters, its weights here in ${about.bits} bits.`,
+    ];
+    if (one.errors !== null) {
+      texts.push(`It errs on ${one.errors_in_page.toLocaleString("en")} of ${images} test images;`);
+      texts.push(`in full precision it errs on ${one.errors.toLocaleString("en")}.`);
+    }
+    texts.push(`The fewer bits move no logit by more than ${short(one.largest_change)} on them,`);
+    texts.push(`where logits spread by ${short(one.spread)}, and ${changed} of the ${images} change their class.`);
     const line = document.createElement("p");
-    line.append("The ", Object.assign(document.createElement("b"), { className: role, textContent: role }),
-      ` is ${one.name}, ${thousands(one.parameters)} parameters, its weights here in ${about.bits} bits.${errors} The fewer bits move a logit by ${short(one.largest_change)} at most, where logits spread by ${short(one.spread)}, and ${thousands(one.changed)} of ${thousands(one.images)} test images change their class.`);
+    const name = Object.assign(document.createElement("b"), { className: role, textContent: role });
+    line.append("The ", name, texts.join(" "));
     $("about").append(line);
   }
 }

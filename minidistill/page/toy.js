@@ -20,8 +20,10 @@ function toyGradients(student, x, v, T) {
   // back through the second matrix, and through the units above 0 alone
   const da = product(dz, transposed(student.W2)).map((row, i) => row.map((one, j) => (h[i][j] > 0 ? one : 0)));
   return {
-    W1: product(transposed(x), da), b1: sumOfRows(da), // (2, H), (H)
-    W2: product(transposed(h), dz), b2: sumOfRows(dz), // (H, N), (N)
+    W1: product(transposed(x), da),
+    b1: sumOfRows(da), // (2, H), (H)
+    W2: product(transposed(h), dz),
+    b2: sumOfRows(dz), // (H, N), (N)
   };
 }
 
@@ -57,7 +59,8 @@ function toyRandom(seed) {
 
 // A student with H hidden units, and velocities of 0.
 function toyStudent(random, H) {
-  const matrix = (n, m, bound) => Array.from({ length: n }, () => Array.from({ length: m }, () => bound * (2 * random() - 1)));
+  const matrix = (n, m, bound) =>
+    Array.from({ length: n }, () => Array.from({ length: m }, () => bound * (2 * random() - 1)));
   const student = { W1: matrix(2, H, 2), b1: matrix(1, H, 1)[0], W2: matrix(H, 3, 1.7 / Math.sqrt(H)), b2: [0, 0, 0] };
   const zero = (one) => (Array.isArray(one) ? one.map(zero) : 0);
   return { student, velocities: Object.fromEntries(Object.entries(student).map(([name, w]) => [name, zero(w)])) };
