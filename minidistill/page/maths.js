@@ -21,9 +21,13 @@ function softCrossEntropy(z, p, T) {
   return p.reduce((sum, one, i) => sum - one * ((z[i] - most) / T - logSum), 0);
 }
 
-// Eq. 2: dC/dz_i = (q_i - p_i)/T.
+// Eq. 2: dC/dz_i = (q_i - p_i)/T. Where q and p are both near 1 their difference has no digits left; but all of them sum
+// to 0, so that it is minus the sum of the others.
 function gradient(q, p, T) {
-  return q.map((one, i) => (one - p[i]) / T);
+  const slopes = q.map((one, i) => (one - p[i]) / T);
+  const i = q.findIndex((one) => one > 0.5);
+  if (i >= 0) slopes[i] = -slopes.reduce((sum, one, j) => (j === i ? sum : sum + one), 0);
+  return slopes;
 }
 
 // Eq. 4, what Eq. 2 comes to as T grows: (z_i - v_i)/(N T²), with each network's logits taken from their mean.

@@ -336,7 +336,7 @@ function roundUp(number) {
 
 function showTable(q, p, slopes) {
   const times = $("times").checked ? state.T ** 2 : 1;
-  const limit = slopes && roundUp(Math.max(1e-12, ...slopes.map((one) => Math.abs(one * times))));
+  const limit = slopes && roundUp(Math.max(1e-300, ...slopes.map((one) => Math.abs(one * times))));
   const fill = (cell, text, from, to) => {
     cell.querySelector("span").textContent = text;
     Object.assign(cell.querySelector(".track div").style, { left: `${100 * from}%`, width: `${100 * (to - from)}%` });
@@ -350,7 +350,8 @@ function showTable(q, p, slopes) {
     fill(row.cells[3], slopes ? short(slopes[i] * times) : "–", 0.5 + Math.min(share, 0), 0.5 + Math.max(share, 0));
   });
   $("gradient-head").innerHTML = `${$("times").checked ? "<i>T</i>²" : ""}(<i>q</i> − <i>p</i>)/<i>T</i>`;
-  $("gradient-axis").textContent = slopes ? `bars to ±${limit >= 0.001 ? +limit.toPrecision(2) : short(limit)}` : "";
+  const scale = limit >= 0.001 ? +limit.toPrecision(2) : limit && short(limit).replace(".0 ", " ");
+  $("gradient-axis").textContent = slopes ? `bars to ±${scale}` : "";
   $("entropy-p").textContent = p ? entropy(p).toFixed(3) : "–";
   $("entropy-q").textContent = q ? entropy(q).toFixed(3) : "–";
   $("cross-entropy").textContent = p ? softCrossEntropy(state.z, p, state.T).toFixed(3) : "–";
@@ -509,7 +510,7 @@ function chart(svg, x, y, lines, now, text) {
       ...(line.thin && { style: "stroke-width: 1; opacity: 0.6" }),
       ...(line.dashes && { "stroke-dasharray": line.dashes }),
     });
-    const at = now === null ? null : line.points.find(([a]) => a >= now);
+    const at = now === null ? null : line.points.find(([a]) => a === now);
     if (at) add("circle", { cx: across(at[0]), cy: down(at[1]), r: 4, fill: line.colour });
     const [endX, endY] = line.points.at(-1);
     below = below === Infinity ? down(endY) + 4 : Math.max(down(endY) + 4, below + 14);
@@ -550,6 +551,7 @@ function showSizes(across, curve) {
   const text = (one) => (one >= 0.01 ? String(+one.toPrecision(1)) : `10${superscript(Math.round(Math.log10(one)))}`);
   const ticks = Array.from({ length: high - low + 1 }, (_, k) => 10 ** (low + k));
   const up = { from: 10 ** low, to: 10 ** high, log: true, ticks, text };
+  for (const line of lines) line.points = line.points.filter(([, a]) => a >= 10 ** low);
   const told = v ? `At T = ${T} it is ${short(size(T))}, times T² ${short(T * T * size(T))}.` : "Nothing is drawn.";
   chart($("chart-gradient"), across, up, lines, T, `Size of the gradient by temperature. ${told}`);
 }
