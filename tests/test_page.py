@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import minidistill as md
@@ -100,6 +100,7 @@ LOGITS = st.integers(2, 12).flatmap(
 
 @settings(max_examples=40)
 @given(pair=LOGITS, T=st.floats(0.5, 50))
+@example(pair=([30.0, 0.0, -5.0], [28.0, 1.0, -5.0]), T=0.5)  # 1 - 1 would have no digit left
 def test_eq1_eq2_eq4_and_entropy_are_those_of_numpy(js: Call, pair: Any, T: float) -> None:
     z, v = np.array(pair)
     found = js(
@@ -113,7 +114,7 @@ def test_eq1_eq2_eq4_and_entropy_are_those_of_numpy(js: Call, pair: Any, T: floa
     np.testing.assert_allclose(found["q"], q, rtol=1e-12, atol=1e-300)
     np.testing.assert_allclose(found["H"], -np.sum(positive * np.log(positive)), rtol=1e-9, atol=1e-15)
     np.testing.assert_allclose(found["C"], C, rtol=1e-9, atol=1e-12)
-    least = np.array([min(q[i] + p[i], np.delete(q + p, i).sum()) for i in range(len(q))])  # what a digit can be lost of
+    least = np.array([min(q[i] + p[i], np.delete(q + p, i).sum()) for i in range(len(q))])  # of rounding
     assert (abs(found["slope"] - slope[0]) <= 1e-11 * least / T + 1e-300).all()
     np.testing.assert_allclose(
         found["high"], ((z - z.mean()) - (v - v.mean())) / (len(z) * T**2), rtol=1e-9, atol=1e-12

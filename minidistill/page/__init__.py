@@ -1,7 +1,8 @@
 """A student and its teacher as one HTML page, which runs them in any browser and asks nobody for anything.
 
-The page is page.html with page.css, maths.js, toy.js and page.js put in, and three blocks of data: what the networks
-are, their parameters in few bits, and test images. Left out: other inputs than 28 x 28 pixels.
+The page is page.html with page.css and the scripts put in, and blocks of data: what the networks are, their parameters
+in few bits, and test images. maths.js and toy.js compute; the other scripts show. Left out: other inputs than pixels of
+28 x 28.
 """
 
 import base64
@@ -21,6 +22,7 @@ from ..layers import Dense, Dropout, ReLU
 from ..shell import whole_file
 from ..standardise import Standardise
 
+SCRIPTS = ("maths", "toy", "drawing", "probabilities", "charts", "training", "page")  # the last one starts
 SIDE = 28  # of an image; the drawing is brought to it as MNIST's were
 MOST_BYTES = 6_000_000  # of a page
 BITS = (8, 7, 6, 5, 4)  # of a weight: the first with which the page is small enough
@@ -112,7 +114,7 @@ def render(blocks: dict[str, str]) -> str:
     here = Path(__file__).parent
     page = (here / "page.html").read_text(encoding="utf-8")
     data = "\n".join(f'<script type="text/plain" id="data-{name}">{text}</script>' for name, text in blocks.items())
-    scripts = "\n".join((here / f"{name}.js").read_text(encoding="utf-8") for name in ("maths", "toy", "page"))
+    scripts = "\n".join((here / f"{name}.js").read_text(encoding="utf-8") for name in SCRIPTS)
     for mark, text in (("css", (here / "page.css").read_text(encoding="utf-8")), ("data", data), ("js", scripts)):
         page = page.replace(f"<!-- {mark} -->", text)
     return page
