@@ -113,4 +113,7 @@ async function start() {
   document.documentElement.dataset.ready = "";
 }
 
-start();
+start().catch((error) => {
+  $("failed").hidden = false;
+  throw error;
+});
