@@ -708,3 +708,11 @@ def test_a_student_alone_and_classes_of_other_names(opened: Any, few_images: Non
     assert page.locator("#classes tbody button").first.inner_text() == "</script><b>a"
     move_to(page, 50)
     assert number_in(page, "entropy-q") > 1
+
+
+def test_a_browser_that_is_too_old_is_told(browser: Any, made: Any) -> None:
+    page = browser.new_page()
+    page.add_init_script("delete globalThis.DecompressionStream")
+    page.goto(made[0].as_uri())
+    page.locator("#failed").wait_for()
+    page.close()

@@ -21,8 +21,8 @@ function softCrossEntropy(z, p, T) {
   return p.reduce((sum, one, i) => sum - one * ((z[i] - most) / T - logSum), 0);
 }
 
-// Eq. 2: dC/dz_i = (q_i - p_i)/T. Where q and p are both near 1 their difference has no digits left; but all of them sum
-// to 0, so that it is minus the sum of the others.
+// Eq. 2: dC/dz_i = (q_i - p_i)/T. Where q and p are both near 1 their difference has no digits left; but all of them
+// sum to 0, so that it is minus the sum of the others.
 function gradient(q, p, T) {
   const slopes = q.map((one, i) => (one - p[i]) / T);
   const i = q.findIndex((one) => one > 0.5);
