@@ -60,11 +60,13 @@ def command(arguments: Sequence[str] | None) -> int:
         "function that cannot be judged."
     )
     add_distil(commands)
+    add_page(commands)
     options = parser.parse_args(arguments)
-    if options.command in ("distill", "predict"):
+    work = {"distill": distil_files, "predict": predict_file, "export-html": export_page}
+    if options.command in work:
         if options.backend:
             set_backend(options.backend)
-        return distil_files(options) if options.command == "distill" else predict_file(options)
+        return work[options.command](options)
     if options.command == "check":
         if options.target is None and options.expect and ":" in options.expect[-1]:
             options.target = options.expect.pop()  # the words of --expect stood before it
@@ -124,6 +126,22 @@ def add_distil(commands: Any) -> None:
         command.add_argument("--backend", choices=("numpy", "cupy"), help="else $MINIDISTILL_BACKEND or numpy")
 
 
+def add_page(commands: Any) -> None:
+    """Add the command `export-html`."""
+    page = commands.add_parser(
+        "export-html", help="a page that runs a student beside its teacher, as one file",
+        description="Write a page in which digits are drawn, a temperature is moved, and the probabilities of student "
+        "and teacher and the gradient between them are seen. One file of less than 6 MB, which asks no other for "
+        "anything. The networks take 28 x 28 pixels in [0, 1].",
+    )  # fmt: skip
+    page.add_argument("student", type=Path, metavar="DIR", help="of a network that was saved")
+    page.add_argument("--teacher", type=Path, metavar="DIR", help="another, of the same classes; default: none")
+    page.add_argument("-o", "--out", type=Path, required=True, metavar="FILE.html")
+    page.add_argument("--data", type=Path, metavar="DIR", help="four IDX files for its test images; else MNIST")
+    page.add_argument("--bits", type=int, metavar="B", help="of a weight, 4 to 8; default: as many as fit")
+    page.add_argument("--backend", choices=("numpy", "cupy"), help="else $MINIDISTILL_BACKEND or numpy")
+
+
 def distil_files(options: argparse.Namespace) -> int:
     """Distil what the files hold into a new folder, and print what it reached; with --mpi in every rank of mpiexec.
 
@@ -169,6 +187,25 @@ def predict_file(options: argparse.Namespace) -> int:
     check_outputs({"--out": options.out})
     rows = predict(options.folder, options.inputs, options.out, options.probabilities)
     print(f"{rows:,} rows written to {options.out}")
+    return 0
+
+
+def export_page(options: argparse.Namespace) -> int:
+    """Write the page of a student and its teacher, and print what fewer bits did to them."""
+    check_outputs({"--out": options.out})
+    from .datasets import load_images
+    from .network import Network
+    from .page import export_html
+
+    student, teacher = (folder and Network.load(folder) for folder in (options.student, options.teacher))
+    test = load_images(options.data)[1] if options.data else None
+    made = export_html(student, options.out, teacher, test, options.bits)
+    for role in ("student", "teacher"):
+        if one := made.get(role):
+            wrong = "" if one["errors"] is None else f"{one['errors']:,} are errors, {one['errors_in_page']:,} here; "
+            moved = f"{one['changed']:,} change class, logits move by {one['largest_change']:g} at most"
+            print(f"{role}      {one['name']}: of {one['images']:,} test images {wrong}{moved}")
+    print(f"written      {options.out}, {made['bytes']:,} bytes, weights in {made['bits']} bits")
     return 0
 
 
