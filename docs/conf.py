@@ -19,4 +19,3 @@ html_copy_source = html_show_sourcelink = html_show_sphinx = html_show_copyright
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
-autodoc_default_options = {"no-value": True}

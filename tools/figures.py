@@ -14,6 +14,7 @@ from tables import RESULTS, ROOT, SCRIPTS
 
 NUMBERED = {name: script for name, script in SCRIPTS.items() if script.partition("/")[2][:2].isdigit()}
 FIGURES = {name: (name, script, "draw") for name, script in NUMBERED.items()}
+FIGURES |= {"growth": ("growth", SCRIPTS["growth"], "draw")}
 FIGURES |= {"gradient": ("soft_targets", SCRIPTS["soft_targets"], "draw_gradient")}
 
 
@@ -24,7 +25,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if unknown := set(arguments.names) - set(FIGURES):
         parser.error(f"NAME must be one of {', '.join(FIGURES)}, got {', '.join(sorted(unknown))}")
-    sys.path[:0] = [str(ROOT), str(ROOT / "examples")]
+    sys.path[:0] = [str(ROOT), str(ROOT / "examples"), str(ROOT / "tests" / "benchmarks")]
     plots = importlib.import_module("plots")
     stale = []
     for name in arguments.names or FIGURES:

@@ -41,7 +41,9 @@ def parts(text: str) -> list[Part]:
     made = []
     for (first, name, node), end in zip(found, ends, strict=True):
         docstring = ast.get_docstring(node) or ""
-        hidden = range(node.body[0].lineno, node.body[0].end_lineno + 1) if docstring else ()
+        last = node.body[0].end_lineno if docstring else 0
+        last += docstring != "" and lines[last : last + 1] == [""]  # the empty line below
+        hidden = range(node.body[0].lineno, last + 1) if docstring else ()
         made.append(Part(name, docstring, {n: lines[n - 1] for n in range(first, end) if n not in hidden}))
     return made
 

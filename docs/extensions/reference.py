@@ -1,5 +1,6 @@
 """The reference: in the repository reference.md is a table of names; on the site each table becomes the docstrings."""
 
+import inspect
 import re
 from typing import Any
 
@@ -22,7 +23,13 @@ def as_text(_app: Any, what: str, _name: str, _of: Any, _options: Any, lines: li
         lines[i] = "".join(escaped)
 
 
+def is_no_module(_app: Any, _what: str, _name: str, of: Any, skip: bool, _options: Any) -> bool:
+    """Leave out an attribute that is a module, such as a backend's xp, which would name a folder of this machine."""
+    return skip or inspect.ismodule(of)
+
+
 def setup(app: Any) -> dict[str, bool]:
     app.connect("source-read", whole_docstrings)
     app.connect("autodoc-process-docstring", as_text)
+    app.connect("autodoc-skip-member", is_no_module)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -77,34 +77,34 @@ def report(record: dict[str, Any]) -> str:
     return "\n".join([*rows, "", machine(record)])
 
 
-def draw(results: list[dict[str, Any]], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("agg")
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
-    for kind in ("in memory", "mapped"):
-        rows = [r for r in results if r.get("kind") == kind]
-        left.plot([r["images"] for r in rows], [r["seconds"] for r in rows], "o-", label=kind)
-    left.set(xlabel="images", ylabel="seconds an epoch", xlim=(0, None), ylim=(0, None))
+def draw(record: dict[str, Any], figure: Any, axes: Any) -> None:
+    """Draw the seconds of an epoch against images and against replicas; tools/figures.py calls it."""
+    axes.remove()
+    left, right = figure.subplots(1, 2)
+    by_images = [r for r in record["results"] if "kind" in r]
+    for kind in dict.fromkeys(r["kind"] for r in by_images):
+        rows = [r for r in by_images if r["kind"] == kind]
+        left.plot([r["images"] for r in rows], [r["seconds"] for r in rows], label=kind)
     left.legend()
-    rows = [r for r in results if "replicas" in r]
-    right.plot([r["replicas"] for r in rows], [r["seconds"] for r in rows], "o-")
+    sizes = sorted({r["images"] for r in by_images})
+    left.set_xticks(sizes, [f"{size:,}" for size in sizes])
+    rows = [r for r in record["results"] if "kind" not in r]
+    right.plot([r["replicas"] for r in rows], [r["seconds"] for r in rows])
+    left.set(xlabel="images", ylabel="seconds an epoch", xlim=(0, None), ylim=(0, None))
     right.set(xlabel="replicas", ylabel=f"seconds an epoch of {rows[0]['images']:,}", xlim=(0, None), ylim=(0, None))
-    figure.savefig(path, dpi=150)
+    each = [1e6 * r["seconds"] / r["images"] / r.get("replicas", 1) for r in record["results"]]
+    text = f"An image and replica take {min(each):.0f} to {max(each):.0f} µs, however many there are"
+    figure.suptitle(text, x=0.01, ha="left", fontsize=11)
+    figure.set_size_inches(8, 3.2)
 
 
 def main() -> None:
     parser: argparse.ArgumentParser = options(__doc__, rounds=1, repeats=3)
-    parser.add_argument("--figure", type=Path, metavar="FILE")
     parser.add_argument("--small", action="store_true", help="a look in seconds")
     arguments = parser.parse_args()
     counts = [1_000, 2_000] if arguments.small else [15_000, 30_000, 60_000, 120_000]
     replicas, n = ([1, 2], 500) if arguments.small else ([1, 2, 4, 8, 16, 32], 6_000)
     results = by_images(counts, arguments.repeats) + by_replicas(replicas, n, arguments.repeats)
-    if arguments.figure:
-        draw(results, arguments.figure)
     save(arguments.json, results)
 
 
