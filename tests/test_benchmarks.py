@@ -48,3 +48,14 @@ def test_students_of_others_teachers_are_measured_by_a_test_set_that_is_asked_at
     (run,) = r["runs"]
     assert run["rows"] == 500
     assert all(run[name] < 100 for name in ("teacher", "student", "labels alone"))
+
+
+def test_the_evidence_is_gathered_and_nothing_in_it_is_wrong(tmp_path: Path) -> None:
+    options = ("--only", "fuzz", "forged", "full", "--inputs", "200")
+    results = results_of(tmp_path, "tests/benchmarks/evidence.py", *options)
+    assert {r["event"].split()[0] for r in results} >= {"safetensors", "npz", "npy", "CSV", "IDX", "Network.save,"}
+    for r in results:
+        assert r["tried"] == r["told"] + r["read"]
+        assert r["other"] == 0
+        assert r["told"] > 0
+        assert not (r["read_is_wrong"] and r["read"])

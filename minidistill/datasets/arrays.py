@@ -1,12 +1,13 @@
 """Arrays in files of the kinds that people have: .npy, .npz, CSV and IDX. Nothing is ever unpickled."""
 
+import math
 import os
 from typing import Any
 
 import numpy as np
 
 from ..checks import DataError
-from .idx import read_idx
+from .idx import MOST_INFLATED, read_idx
 
 
 def read_array(option: str, path: str | os.PathLike[str]) -> np.ndarray:
@@ -37,15 +38,37 @@ def _read(path: str | os.PathLike[str]) -> Any:
 
     kind = os.path.splitext(path)[1]
     if kind == ".npy":
+        with open(path, "rb") as file:
+            _check_promise(file, os.path.getsize(path))
         return np.load(path, mmap_mode="r", allow_pickle=False)
     if kind == ".npz":
         if os.path.isfile(path) and not zipfile.is_zipfile(path):  # which NumPy would take for a pickle
             raise ValueError("it is no archive")
         with np.load(path, allow_pickle=False) as arrays:
-            return np.asarray(arrays[arrays.files[0]]) if len(arrays.files) == 1 else list(arrays.files)
+            if len(arrays.files) != 1:
+                return list(arrays.files)
+            (entry,) = arrays.zip.infolist()
+            with arrays.zip.open(entry) as file:
+                _check_promise(file, min(entry.file_size, MOST_INFLATED * entry.compress_size))
+            return np.asarray(arrays[arrays.files[0]])
     if kind == ".csv":
         return np.loadtxt(path, delimiter=",", skiprows=1, ndmin=2, dtype=np.float32, encoding="utf-8")
     return read_idx(path) if "idx" in os.path.basename(path) else None
+
+
+def _check_promise(file: Any, size: int) -> None:
+    """Raise ValueError if a .npy header promises more than `size` bytes: NumPy takes the memory before it looks."""
+    start = file.read(12)
+    file.seek(0)
+    first = start[6:8] == b"\1\0"  # of the versions; later ones have a longer length
+    length = int.from_bytes(start[8:10] if first else start[8:12], "little")
+    if length > size:
+        raise ValueError(f"a header of {length} bytes in {size}")
+    np.lib.format.read_magic(file)
+    header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
+    shape, _, dtype = header(file)
+    if math.prod(shape) * dtype.itemsize > size:
+        raise ValueError(f"{dtype} {shape} in {size} bytes")
 
 
 def read_labels(path: str | os.PathLike[str]) -> np.ndarray:
