@@ -350,6 +350,17 @@ def test_the_farm_of_jobs_gives_the_same_answers_by_processes_and_by_mpi(mpi_ran
 ANSWERS: dict[str, Any] = {}
 
 
+def test_the_benchmark_of_ranks_measures_each_number_of_them(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py", reason="needs mpi4py, of the extra 'mpi'")
+    if MPIEXEC is None:
+        pytest.skip("needs mpiexec, as of PyPI's mpich")
+    options = ["--rounds", "1", "--repeats", "2", "--ranks", "1", "2", "--json", str(tmp_path / "ranks.json")]
+    done = call("tests/benchmarks/ranks.py", *options, **ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    for r in json.loads((tmp_path / "ranks.json").read_text())["results"]:
+        assert [n for n, seconds in r["seconds"].items() if seconds > 0] == ["1", "2"]
+
+
 def test_without_mpi4py_the_option_names_the_extra(files: list[str], tmp_path: Path) -> None:
     code = "import sys; sys.modules['mpi4py'] = None; from minidistill.cli import main; sys.exit(main(sys.argv[1:]))"
     words = [sys.executable, "-c", code, *files[2:], "--out", str(tmp_path / "out"), "--mpi"]

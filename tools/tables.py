@@ -40,6 +40,7 @@ SCRIPTS = {
     "false_alarms": "tests/benchmarks/false_alarms",
     "mutants": "tests/benchmarks/mutants",
     "allreduce": "tests/benchmarks/allreduce",
+    "ranks": "tests/benchmarks/ranks",
     "real_teachers": "tests/benchmarks/real_teachers",
     "verdicts": "tests/test_libraries",
 }
