@@ -92,10 +92,14 @@ class Ranks:
 class ParallelNetwork(Network):
     """Train as Network does, in a process of many: `fit` in each of them, with the same arguments, trains one network.
 
-    ranks: None for a network like any other, such as a copy of this one.
+    ranks: None for a network like any other, such as a copy of this one. Each rank knows all of a training, so that a
+    copy goes on with another number of them.
     """
 
     ranks: Ranks | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in super().__getstate__().items() if name not in ("ranks", "weight")}
 
     def share(self, rows: int) -> slice:
         """Return this rank's rows of the next batch, of so many, and place its masks there; `fit` asks for them."""

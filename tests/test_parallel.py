@@ -5,6 +5,7 @@ Threads stand for ranks where the law is tried often. The same is done by MPI it
 
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -57,34 +58,42 @@ class Threads(Ranks):
 TURN = threading.Lock()
 
 
+def images(backend: Any = None) -> md.TransferSet:
+    """90 of them, with logits for those moved by a pixel."""
+    rng, rows = np.random.default_rng(1), 90
+    x, logits, labels = rng.integers(0, 256, (rows, 6, 6)), rng.normal(size=(9, rows, 4)), rng.integers(0, 4, rows)
+    return md.TransferSet(x.astype(np.uint8), logits, labels, backend)
+
+
 def train(
     kind: type[md.Network], ranks: Ranks | None, optimizer: str, seeds: Any = 3, batch_size: int = 41, epochs: int = 34,
     backend: Any = None,
 ) -> tuple[md.Network, list[list[float]]]:  # fmt: skip
-    """A training with jitter and dropout, in three kinds of layers, of 90 images."""
-    rng, rows = np.random.default_rng(1), 90
-    images, logits, labels = rng.integers(0, 256, (rows, 6, 6)), rng.normal(size=(9, rows, 4)), rng.integers(0, 4, rows)
-    data = md.TransferSet(images.astype(np.uint8), logits, labels, backend)
+    """A training with jitter and dropout, in three kinds of layers."""
     layers = [md.Dropout(0.2), md.DenseReLU(36, 31, 0.5), md.Dense(31, 13), md.ReLU(), md.Dropout(0.3), md.Dense(13, 4)]
     network = kind(layers, seeds, np.float64, backend)
     if isinstance(network, ParallelNetwork):
         network.ranks = ranks
     options: dict[str, Any] = {"epochs": epochs, "batch_size": batch_size, "jitter": 1, "progress": False}
-    history = md.fit(network, data, md.Objective(3.0, 0.7), OPTIMIZERS[optimizer](), **options)
+    history = md.fit(network, images(backend), md.Objective(3.0, 0.7), OPTIMIZERS[optimizer](), **options)
     return network, history.loss
 
 
-def by_threads(size: int, kind: type[ParallelNetwork] = ParallelNetwork, **options: Any) -> list[Any]:
-    """What `train` gives on each of so many ranks."""
+def in_threads(size: int, work: Callable[[Ranks], Any]) -> list[Any]:
+    """What the work of each of so many ranks returns."""
     box, barrier = [None] * size, threading.Barrier(size)
 
     def run(rank: int) -> Any:
         with TURN:
-            return train(kind, Threads(rank, size, box, barrier), **options)
+            return work(Threads(rank, size, box, barrier))
 
     with ThreadPoolExecutor(size) as pool:
-        runs = [pool.submit(run, rank) for rank in range(size)]
-        return [one.result() for one in runs]
+        return [one.result() for one in [pool.submit(run, rank) for rank in range(size)]]
+
+
+def by_threads(size: int, kind: type[ParallelNetwork] = ParallelNetwork, **options: Any) -> list[Any]:
+    """What `train` gives on each of so many ranks."""
+    return in_threads(size, lambda ranks: train(kind, ranks, **options))
 
 
 @settings(max_examples=6)
@@ -147,6 +156,27 @@ def test_the_comparison_finds_what_would_be_wrong(kind: type[ParallelNetwork]) -
     alone, _ = train(md.Network, None, "momentum", epochs=2)
     for network, _ in by_threads(2, kind, optimizer="momentum", epochs=2):
         assert abs(network.parameters - alone.parameters).max() > 1e-6
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_training_goes_on_with_another_number_of_ranks(optimizer: str) -> None:
+    def part(state: bytes | None, ranks: Ranks | None) -> bytes:
+        """Two epochs of four, from a state to a state."""
+        layers = [md.DenseReLU(36, 15, 0.5), md.Dense(15, 4)]
+        network, rule = (
+            pickle.loads(state) if state else (ParallelNetwork(layers, 3, np.float64), OPTIMIZERS[optimizer]())
+        )
+        network.ranks = ranks
+        options: dict[str, Any] = {"epochs": 2, "total_epochs": 4, "batch_size": 40, "jitter": 1, "progress": False}
+        md.fit(network, images(), md.Objective(3.0, 0.7), rule, **options)
+        return pickle.dumps((network, rule))
+
+    alone, _ = pickle.loads(part(part(None, None), None))
+    _, second = in_threads(2, lambda ranks: part(None, ranks))
+    for state in (part(second, None), *in_threads(3, lambda ranks: part(second, ranks))):
+        network, _ = pickle.loads(state)
+        assert (network.ranks, network.steps) == (None, alone.steps)
+        assert abs(network.parameters - alone.parameters).max() < 1e-12
 
 
 def test_a_copy_is_a_network_like_any_other() -> None:
@@ -318,6 +348,17 @@ def test_the_farm_of_jobs_gives_the_same_answers_by_processes_and_by_mpi(mpi_ran
 
 
 ANSWERS: dict[str, Any] = {}
+
+
+def test_the_benchmark_of_ranks_measures_each_number_of_them(tmp_path: Path) -> None:
+    pytest.importorskip("mpi4py", reason="needs mpi4py, of the extra 'mpi'")
+    if MPIEXEC is None:
+        pytest.skip("needs mpiexec, as of PyPI's mpich")
+    options = ["--rounds", "1", "--repeats", "2", "--ranks", "1", "2", "--json", str(tmp_path / "ranks.json")]
+    done = call("tests/benchmarks/ranks.py", *options, **ENVIRONMENT)
+    assert done.returncode == 0, done.stderr
+    for r in json.loads((tmp_path / "ranks.json").read_text())["results"]:
+        assert [n for n, seconds in r["seconds"].items() if seconds > 0] == ["1", "2"]
 
 
 def test_without_mpi4py_the_option_names_the_extra(files: list[str], tmp_path: Path) -> None:

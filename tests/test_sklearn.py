@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-pytest.importorskip("sklearn", reason="needs scikit-learn, of the extra 'sklearn'", exc_type=ImportError)
+pytest.importorskip("sklearn", reason="needs scikit-learn, of the extra 'sklearn'")
 from sklearn.base import clone
 from sklearn.datasets import load_digits, make_blobs
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier

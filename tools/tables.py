@@ -42,6 +42,7 @@ SCRIPTS = {
     "kills": "tests/benchmarks/kills",
     "evidence": "tests/benchmarks/evidence",
     "allreduce": "tests/benchmarks/allreduce",
+    "ranks": "tests/benchmarks/ranks",
     "real_teachers": "tests/benchmarks/real_teachers",
     "verdicts": "tests/test_libraries",
 }
