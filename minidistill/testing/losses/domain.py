@@ -54,7 +54,7 @@ class Domain:
             drawn += [(int(rng.integers(5, 13)), int(rng.integers(65, 200))), (int(rng.integers(33, 67)) | 1, 10),
                       (1, int(rng.integers(500, 1000))), (17, 101)]  # fmt: skip
         others = [] if self.base == BASES[0] else [(1, self.base[1]), (67, self.base[1])]
-        small = [(1, 2), (3, 5)] if compiled else SMALL
+        small = [(1, 2), (3, 5)][: 2 - loss.slow] if compiled else SMALL
         self.shapes = self._answered("shapes", [*small, self.base, *drawn, *others], lambda shape: (*shape, self.T))
         self.alphas = [self.alpha]
         if loss.takes_labels:

@@ -88,6 +88,11 @@ class Loss:
         number = float(np.ravel(value)[0])
         return Outcome(number, found[0], found[1], abs(number), " and ".join(changed))
 
+    @property
+    def slow(self) -> bool:
+        """Return whether JAX cannot compile it, as it reads the values of T or alpha: a call then takes 10 ms."""
+        return id(self.function) in _reads_numbers
+
     def kept(self, first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:
         """Return whether what it gave for the arguments `first` is the same after a call with `second`."""
         found = self._ask(first)

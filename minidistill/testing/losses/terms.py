@@ -118,9 +118,9 @@ def scale(domain: Domain, term: Term) -> None:
     """Find the factor on a term's formula, at every T and at other B and N; without a formula, its power of T alone."""
     (B, N), T0 = domain.base, domain.T
 
-    def ratio(B: int, N: int, T: float) -> tuple[float, float]:
+    def ratio(B: int, N: int, T: float, seed: int = 0) -> tuple[float, float]:
         """Return value / formula, and how far rounding may change it."""
-        z, v, y = random_batch(B, N, 0)
+        z, v, y = random_batch(B, N, seed)
         y = y if domain.loss.takes_labels else np.zeros_like(y)
         try:
             found = domain.at(term.mix, z, v, T, y)
@@ -145,6 +145,8 @@ def scale(domain: Domain, term: Term) -> None:
     with np.errstate(all="ignore"):
         wrong = ~(np.abs(level / constant - 1) <= np.maximum(off, 0.01 if power != round(power) else 0))
     wrong &= ~(off >= 0.1)
+    for i in np.flatnonzero(wrong):  # a factor is the same for other logits
+        wrong[i] = abs(ratio(B, N, temperatures[i], 1)[0] - ratios[i]) <= max(1e-3, off[i]) * abs(ratios[i])
     term.bent = {T: float(x / constant) for T, x, w in zip(temperatures, level, wrong, strict=True) if w}
     term.power = power if 3 * len(term.bent) <= len(temperatures) and np.isfinite(constant) else None
     if term.sums is None or term.power is None:
