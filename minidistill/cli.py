@@ -5,7 +5,8 @@ import json
 import platform
 import shutil
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,12 @@ def command(arguments: Sequence[str] | None) -> int:
     info.add_argument("--backend", choices=("numpy", "cupy"), help="else $MINIDISTILL_BACKEND or numpy")
     info.add_argument("--bench", action="store_true", help="time predictions of teacher and student, some seconds")
     check = commands.add_parser("check", help="what a distillation loss computes, and which laws it breaks")
-    check.add_argument("target", nargs="?", metavar="FILE.py:function", help="or package.module:function")
+    check.add_argument(
+        "target",
+        nargs="?",
+        metavar="FILE.py:function",
+        help="or package.module:function; FILE.py or package alone: every (student, teacher, temperature, ...) of it",
+    )
     check.add_argument(
         "--framework", choices=("numpy", "torch", "jax", "keras"), default="numpy", help="default: numpy"
     )
@@ -49,11 +55,15 @@ def command(arguments: Sequence[str] | None) -> int:
         nargs="+",
         default=[],
         metavar="WORD",
-        help="what it is meant to be: kl or ce, batchmean or sum, t2 or t0, detached, with commas or spaces between",
+        help="what it is meant to be: kl or ce, batchmean or sum, t2 or t0, detached, rows for logits (B, L, N) as B L "
+        "rows, or a later loss such as reverse-kl, with commas or spaces between",
     )
+    check.add_argument("--labels", metavar="NAME", help="the parameter of the labels, if it is not the fourth")
+    check.add_argument("--alpha", metavar="NAME", help="the parameter of the terms' weight, if it is not the fifth")
     check.add_argument("--examples", type=int, default=60, metavar="N", help="tried for each law; default: 60")
     check.add_argument("--seed", type=int, default=0, metavar="S", help="of the search for them; default: 0")
-    check.add_argument("--json", type=Path, metavar="FILE", help="write the report there")
+    check.add_argument("--json", type=Path, metavar="FILE", help="write the report there, or a list of several")
+    check.add_argument("--markdown", action="store_true", help="print the report as Markdown, to paste into an issue")
     check.epilog = (
         "The function is loss(student_logits, teacher_logits, temperature) or has (labels, alpha) behind; with numpy "
         "it returns a value or (value, gradient). Exit code 0: every law holds, 1: one is broken, 2: usage, or a "
@@ -210,19 +220,52 @@ def export_page(options: argparse.Namespace) -> int:
 
 
 def check_loss(options: argparse.Namespace) -> int:
-    """Print the report on a loss: to standard error if it cannot be judged."""
-    check_outputs({"--json": options.json})
-    from .testing.losses import check_distillation_loss, hypothesis_keeps_nothing, load_function
+    """Print the report on a loss, or a line for each of a file and then the reports on those that break a law.
 
-    function, expect = load_function(options.target), " ".join(options.expect)
+    What cannot be judged is printed to standard error, as is what is being tried, and how long it took.
+    """
+    check_outputs({"--json": options.json})
+    from .testing.losses import check_distillation_loss, find_losses, hypothesis_keeps_nothing
+
+    functions, expect, reports = find_losses(options.target), " ".join(options.expect), []
     with hypothesis_keeps_nothing():
-        report = check_distillation_loss(function, options.framework, expect, options.examples, options.seed)
-    unjudged = report.unusable is not None
+        for function in functions.values():
+            began = time.perf_counter()
+            report = check_distillation_loss(
+                function, options.framework, expect, options.examples, options.seed,
+                labels=options.labels, alpha=options.alpha, progress=_showing_progress(function),
+            )  # fmt: skip
+            reports.append(report)
+            if len(functions) > 1 or sys.stderr.isatty():
+                print(f"{report.name}: {time.perf_counter() - began:.1f} s", file=sys.stderr)
     if options.json:  # first: whoever reads standard output may close it
+        found = [report.as_dict() for report in reports]
         with whole_file(options.json) as file:
-            file.write_text(json.dumps(report.as_dict(), indent=2) + "\n", encoding="utf-8")
-    print(report, file=sys.stderr if unjudged else None)
-    return 2 if unjudged else 0 if report.passed else 1
+            file.write_text(json.dumps(found if len(found) > 1 else found[0], indent=2) + "\n", encoding="utf-8")
+    several, shown = len(reports) > 1, reports
+    if several:
+        shown = [report for report in reports if not report.passed]
+        for report in reports:
+            word = "cannot" if report.unusable else "holds" if report.passed else "BROKEN"
+            print(f"- **{word}** `{report.name}`: {report.sentence}" if options.markdown
+                  else f"{word:7} {report.name}: {report.sentence}")  # fmt: skip
+    for report in shown:
+        text = report.markdown() if options.markdown else str(report)
+        print(f"\n{text}" if several else text, file=sys.stderr if report.unusable and not several else None)
+    if any(report.broken for report in reports):
+        return 1
+    return 2 if any(report.unusable is not None for report in reports) else 0
+
+
+def _showing_progress(function: Callable[..., Any]) -> Callable[[str], None]:
+    """Return what shows on a terminal's standard error what is being tried, in one line that is overwritten."""
+    name = getattr(function, "__name__", type(function).__name__)
+
+    def show(what: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{name}: {what}\r", end="", file=sys.stderr, flush=True)
+
+    return show
 
 
 def show_info() -> None:

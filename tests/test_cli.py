@@ -6,12 +6,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from strategies import EXAMPLES
 
 from minidistill.cli import main
-from minidistill.testing.losses.report import load_function
+from minidistill.testing.losses.targets import load_function
 
 ROOT = Path(__file__).parents[1]
 SOURCE = """
@@ -23,6 +24,9 @@ def good(z, v, T):
     return T * T * (np.exp(ls(v, T)) * (ls(v, T) - ls(z, T))).sum(-1).mean()
 def bad(z, v, T):
     return good(z, v, T) / z.shape[-1]
+def named(z, v, T, truth=None, weight=0.5):
+    hard = 0 if truth is None else -ls(z, 1)[range(len(z)), truth].mean()
+    return good(z, v, T) if truth is None else weight * good(z, v, T) + (1 - weight) * hard
 def of_two(z, v):
     return 0.0
 def of_five(z, v, T, y, alpha):
@@ -57,7 +61,7 @@ def test_the_command_judges_a_file_and_answers_by_its_exit_code(tmp_path, capsys
 
 @pytest.mark.parametrize(
     ("target", "text"),
-    [("{}", "FILE.py:function"), ("{}:none", "must name a function"), ("{}:number", "must name a function"),
+    [("{}:none", "must name a function"), ("{}:number", "must name a function"),
      ("/nowhere.py:f", "a file that exists"), ("no.such.module:f", "cannot be imported: ModuleNotFoundError")],
 )  # fmt: skip
 def test_a_target_that_is_no_function_is_exit_code_2(target, text, tmp_path, capsys):
@@ -113,7 +117,7 @@ def test_a_function_that_cannot_be_judged_is_exit_code_2_with_the_signature_that
     [
         (["--json", "."], "--json must be a file in a folder that exists, got '.'"),
         (["--json", "/nowhere/report.json"], "--json must be a file in a folder that exists"),
-        (["--expect", "kl", "ce"], "expect must hold at most one of kl and ce, got 'kl ce'"),
+        (["--expect", "kl", "ce"], "expect must hold at most one of kl and ce and "),
         (["--expect", "fast"], "expect must be some of kl, ce,"),
         (["--examples", "0"], "examples must be a whole number >= 1, got 0"),
     ],
@@ -137,6 +141,45 @@ def test_expect_takes_commas_or_spaces_before_the_function_and_behind_it(
         out = capsys.readouterr().out
         assert "it is kl as declared" in out
         assert "it is t2 as declared" in out
+
+
+def test_a_whole_file_is_a_line_for_each_loss_and_then_what_is_broken(file: Path, tmp_path: Path, capsys: Any) -> None:
+    report = tmp_path / "report.json"
+    file.write_text(SOURCE.replace("def slow(z, v, T)", "def not_a_loss(z, v)"), encoding="utf-8")
+    options = ["--examples", str(EXAMPLES), "--json", str(report)]
+    assert main(["check", str(file), *options]) == 1
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].startswith("holds   good: it is KL(teacher || student), batchmean, times T^2: all ")
+    assert lines[1].startswith("BROKEN  bad: it is KL(teacher || student), mean, times T^2: 1 of ")
+    assert lines[2].startswith("holds   named: ")
+    assert lines[3].startswith("cannot  of_five: cannot be judged: it raised ValueError")
+    assert [line.split(":")[0] for line in err.splitlines()] == ["good", "bad", "named", "of_five"]
+    assert all(line.endswith(" s") for line in err.splitlines())
+    assert "an impossible class changes nothing: with one" in out
+    assert [one["name"] for one in json.loads(report.read_text())] == ["good", "bad", "named", "of_five"]
+    assert main(["check", str(file), *options, "--markdown"]) == 1
+    out = capsys.readouterr().out
+    assert out.startswith("- **holds** `good`: it is ")
+    assert "### `bad` (numpy)" in out
+    assert f'```python\nfrom minidistill.testing import check_law\ncheck_law("{file}:bad", ' in out
+
+
+def test_labels_and_alpha_are_named(file: Path, capsys: Any) -> None:
+    options = ["--examples", str(EXAMPLES)]
+    assert main(["check", f"{file}:named", *options]) == 0
+    assert "not given: truth, weight; a hard term takes --labels NAME --alpha NAME" in capsys.readouterr().out
+    assert main(["check", f"{file}:named", *options, "--labels", "truth", "--alpha", "weight"]) == 0
+    assert "hard term        cross-entropy, batchmean" in capsys.readouterr().out
+    assert main(["check", f"{file}:named", *options, "--labels", "truth"]) == 2
+    assert "labels and alpha must be named both or neither" in capsys.readouterr().err
+
+
+def test_a_module_without_a_loss_is_exit_code_2(tmp_path: Path, capsys: Any) -> None:
+    empty = tmp_path / "empty.py"
+    empty.write_text("def other(a, b, c):\n    return 0\n")
+    assert main(["check", str(empty)]) == 2
+    assert "target must hold a function (student, teacher, temperature, ...)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [[], ["--expect", "kl"]])
@@ -190,7 +233,8 @@ def test_help_names_every_option_every_word_and_the_exit_codes(capsys: pytest.Ca
         main(["check", "--help"])
     assert raised.value.code == 0
     shown = " ".join(capsys.readouterr().out.split())
-    options = ("FILE.py:function", "--framework", "--expect", "--examples", "--seed", "--json")
+    options = ("FILE.py:function", "--framework", "--expect", "--labels", "--alpha", "--examples", "--seed", "--json",
+               "--markdown")  # fmt: skip
     words = ("kl or ce", "batchmean or sum", "t2 or t0", "detached", "commas or spaces")
     for text in (*options, *words, "Exit code 0", "cannot be judged"):
         assert text in shown

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import minidistill as md
+from minidistill.testing import check_distillation_loss
 from minidistill.testing.losses import frameworks
 from minidistill.testing.losses.frameworks import Loss, Unusable
 
@@ -122,7 +123,7 @@ def test_jax_compiles_once_for_every_temperature_unless_the_function_asks_how_la
         traced.append(T)
         return jax_soft(z, v, T)
 
-    for function, times in ((fills_in, 1), (asks, 3)):
+    for function, times in ((fills_in, 1), (asks, 4)):  # the first of these in vain
         traced.clear()
         loss = Loss(function, "jax")
         for temperature in (2.0, T, 2.0):
@@ -159,6 +160,70 @@ def test_keras_is_its_backend(framework, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "tensorflow")
     with pytest.raises(Unusable, match="keras must run on jax or torch here, got tensorflow: set KERAS_BACKEND"):
         Loss(soft, "keras")(Z, V, T)
+
+
+def broken(function, framework, expect=""):
+    return {verdict.law for verdict in check_distillation_loss(function, framework, expect, examples=20).broken}
+
+
+@libraries
+@pytest.mark.parametrize("framework", ["torch"], indirect=True)
+def test_what_torch_alone_lets_a_loss_do_wrong_is_seen(framework):
+    import torch
+
+    class Ignoring(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z, v, T):
+            q, p = (z / T).softmax(-1), (v / T).softmax(-1)
+            ctx.save_for_backward(T * (q - p) / len(z))
+            return torch_soft(z, v, T)
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return ctx.saved_tensors[0], None, None
+
+    def ignores_grad_output(z, v, T):
+        return Ignoring.apply(z, v, T)
+
+    def centres_in_place(z, v, T):
+        v.data.sub_(v.max())
+        return torch_soft(z, v, T)
+
+    def batchmean_of_tokens(z, v, T):
+        return T**2 * torch.nn.functional.kl_div(
+            (z / T).log_softmax(-1), (v / T).log_softmax(-1), log_target=True, reduction="batchmean"
+        )
+
+    assert broken(ignores_grad_output, framework) == {"the_gradient_follows_what_is_made_of_the_loss"}
+    assert broken(centres_in_place, framework) == {"it_leaves_its_inputs_alone"}
+    assert broken(batchmean_of_tokens, framework) == set(), "right for (B, N)"
+    report = check_distillation_loss(batchmean_of_tokens, framework, "rows", examples=1)
+    assert [verdict.broken for verdict in report.broken] == ["it is divided by B alone, not by B L, declared was rows"]
+
+
+@libraries
+@pytest.mark.parametrize("framework", ["torch"], indirect=True)
+def test_unusual_losses_of_torch_are_not_accused(framework):
+    import torch
+    from torch.nn import functional
+
+    def in_bfloat16(z, v, T):
+        return torch_soft(z, v.bfloat16().to(z.dtype), T)
+
+    def softmax_in_half(z, v, T):
+        p = (v / T).softmax(-1).half().to(z.dtype)
+        return -(p * (z / T).log_softmax(-1)).sum(-1).mean()
+
+    def T_in_float32(z, v, T):
+        return torch_soft(z, v, torch.tensor(T))
+
+    def weighted_and_smoothed(z, v, T, labels, alpha):
+        weight = torch.linspace(0.5, 2, z.shape[-1], dtype=z.dtype)
+        hard = functional.cross_entropy(z, labels, weight=weight, label_smoothing=0.05)
+        return (1 - alpha) * torch_soft(z, v, T) + alpha * hard
+
+    for function in (in_bfloat16, softmax_in_half, T_in_float32, weighted_and_smoothed):
+        assert broken(function, framework) == set(), function.__name__
 
 
 @pytest.mark.parametrize("framework", ["torch", "jax", "keras"])
@@ -209,7 +274,8 @@ def test_a_function_may_overwrite_what_it_is_given():
         return 0.0
 
     before = Z.copy(), V.copy()
-    Loss(greedy)(Z, V, T)
+    assert Loss(greedy)(Z, V, T).changed == "student's logits and teacher's logits"
+    assert Loss(museum.kl_value_alone)(Z, V, T).changed == ""
     np.testing.assert_array_equal(Z, before[0])
     np.testing.assert_array_equal(V, before[1])
 
@@ -248,6 +314,21 @@ def test_a_loss_must_be_callable_and_its_framework_known():
 def test_alpha_is_1_if_nothing_is_said_and_a_function_without_a_signature_takes_no_labels():
     assert Loss(lambda z, v, T, y, alpha: alpha)(Z, V, T, Y).value == 1.0
     assert not Loss(max).takes_labels
+
+
+def test_labels_and_alpha_are_given_by_the_names_that_are_told():
+    def loss(z, v, T=1.0, truth=None, reduction="mean", w=0.5):
+        assert reduction == "mean"
+        return float(truth.sum()) + w
+
+    assert Loss(loss).not_given == ["truth", "reduction", "w"]
+    told = Loss(loss, labels="truth", alpha="w")
+    assert (told.takes_labels, told.not_given, told.name) == (True, [], "loss")
+    assert told(Z, V, T, Y, 0.25).value == 2.25
+    with pytest.raises(md.ArgumentError, match="labels must be one of z, v, T, truth, reduction, w, got 'y'"):
+        Loss(loss, labels="y", alpha="w")
+    with pytest.raises(md.ArgumentError, match="labels and alpha must be named both or neither, got 'truth' and None"):
+        Loss(loss, labels="truth")
 
 
 @pytest.mark.parametrize("name", ["labels", "label", "targets", "target", "y"])

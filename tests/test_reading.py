@@ -23,8 +23,10 @@ batches ensemble measure objective schedules checkpoint monitor optim train para
 testing.gradients.derivative testing.gradients.check testing.gradients.layers testing.gradients.optimizers
 testing.gradients.strategies
 testing.gradients
-testing.losses.frameworks testing.losses.fingerprint testing.losses.judge testing.losses.value_laws
-testing.losses.gradient_laws testing.losses.laws testing.losses.search testing.losses.report testing.losses
+testing.losses.frameworks testing.losses.forms testing.losses.domain testing.losses.terms testing.losses.hard
+testing.losses.weights testing.losses.fingerprint testing.losses.judge
+testing.losses.value_laws testing.losses.gradient_laws testing.losses.laws testing.losses.search testing.losses.targets
+testing.losses.report testing.losses
 testing cli __main__
 """.split()  # noqa: SIM905  # from the lowest up; only the package itself, which collects the names, lies above them
 

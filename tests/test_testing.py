@@ -3,6 +3,8 @@
 import importlib
 import inspect
 import json
+import re
+import subprocess
 import sys
 
 import museum
@@ -14,15 +16,19 @@ from strategies import EXAMPLES
 
 import minidistill as md
 import minidistill.testing
-from minidistill.testing import assert_distillation_loss, check_distillation_loss
+from minidistill.testing import assert_distillation_loss, check_distillation_loss, check_law
 from minidistill.testing.gradients.strategies import logits_BN, shapes_BN, temperatures
 from minidistill.testing.losses import report as report_module
-from minidistill.testing.losses.fingerprint import Fingerprint, _reduction, fingerprint, log_softmax, random_batch
-from minidistill.testing.losses.frameworks import Loss
+from minidistill.testing.losses.domain import random_batch
+from minidistill.testing.losses.fingerprint import Fingerprint
+from minidistill.testing.losses.forms import FORMS, LATER, log_softmax
+from minidistill.testing.losses.frameworks import Loss, Outcome
 from minidistill.testing.losses.judge import Broken, Case, Judge
 from minidistill.testing.losses.laws import LAWS, Law
-from minidistill.testing.losses.report import WANTED, Report, _expectation, load_function
-from minidistill.testing.losses.search import Verdict, try_law
+from minidistill.testing.losses.report import WANTED, Report, _expectation
+from minidistill.testing.losses.search import Verdict, drawn, has, try_law
+from minidistill.testing.losses.targets import load_function
+from minidistill.testing.losses.terms import Term
 
 KL = "KL(teacher || student)"
 NAMES = [loss.__name__ for loss in museum.CORRECT]
@@ -31,9 +37,31 @@ NAMES = [loss.__name__ for loss in museum.CORRECT]
 @pytest.mark.parametrize("loss", museum.CORRECT, ids=NAMES)
 def test_a_correct_loss_of_any_convention_passes(loss):
     report = assert_distillation_loss(loss, examples=EXAMPLES)
-    assert report.fingerprint.form == (
-        "cross-entropy(teacher, student)" if "entropy" in loss.__name__ else "KL(teacher || student)"
-    )
+    entropy = loss is museum.probabilities_in_float16 or "entropy" in loss.__name__
+    assert report.fingerprint.form == ("cross-entropy(teacher, student)" if entropy else "KL(teacher || student)")
+    for unusual, text in museum.UNUSUAL:
+        if unusual is loss:
+            assert text in str(report)
+
+
+@pytest.mark.parametrize(("loss", "word"), museum.LATER, ids=[loss.__name__ for loss, _ in museum.LATER])
+def test_a_later_loss_is_named_with_its_paper_and_passes_where_it_is_expected(loss, word):
+    report = check_distillation_loss(loss, expect=word, examples=EXAMPLES)
+    assert report.passed, str(report)
+    assert f"this is {word} (" in report.sentence
+    assert "no mistake where it is meant; judged by its own formula, all" in report.sentence
+    report = check_distillation_loss(loss, examples=1)
+    assert [verdict.law for verdict in report.broken] == ["it_is_a_divergence_from_teacher_to_student"]
+    assert report.sentence.endswith(f"--expect {word}")
+
+
+def test_a_later_loss_that_is_wrong_is_broken_though_it_is_expected():
+    wrong = lambda z, v, T: museum.reverse_kl(z, v, T) * (1 + (z.shape[1] == 4))  # noqa: E731
+    report = check_distillation_loss(wrong, expect="reverse-kl")
+    assert {"its_values_are_those_of_its_formula_everywhere"} <= {verdict.law for verdict in report.broken}
+    assert "judged by its own formula, it breaks " in report.sentence
+    report = check_distillation_loss(museum.kl_value_alone, expect="reverse-kl", examples=1)
+    assert [verdict.broken for verdict in report.broken] == ["it is KL(teacher || student), declared was reverse-kl"]
 
 
 @pytest.mark.parametrize(("loss", "law"), museum.MISTAKES, ids=[loss.__name__ for loss, _ in museum.MISTAKES])
@@ -42,10 +70,13 @@ def test_each_mistake_is_caught_by_the_law_meant_for_it(loss, law):
     assert verdict.broken
     assert verdict.mistake
     assert verdict.case is not None
+    with pytest.raises(AssertionError, match="^" + re.escape(law.replace("_", " "))):
+        check_law(loss, law, verdict.case.arguments())
 
 
 def test_every_law_has_a_mistake_of_its_own_in_the_museum():
-    assert {law for _, law in museum.MISTAKES} == set(LAWS)
+    of_autodiff = {name for name, law in LAWS.items() if law.needs == "autodiff"}  # tests/test_frameworks.py
+    assert {law for _, law in museum.MISTAKES} == set(LAWS) - of_autodiff
 
 
 @pytest.mark.parametrize(
@@ -61,6 +92,12 @@ def test_every_law_has_a_mistake_of_its_own_in_the_museum():
         (museum.temperature_on_the_student_alone, "KL, T on the student alone", "batchmean", 0),
         (museum.no_softmax, "squared difference of the logits", "mean", 0),
         (lambda z, v, T: 3 * museum.kl_value_alone(z, v, T), "KL(teacher || student)", "batchmean times 3", 2),
+        (
+            lambda z, v, T: museum.kl_value_alone(z, v, T) / z.shape[1] ** 2,
+            "KL(teacher || student)",
+            "B^-1.00 N^-2.00 times 1",
+            2,
+        ),
     ],
 )
 def test_the_fingerprint_names_what_the_loss_is(loss, form, reduction, power):
@@ -96,30 +133,22 @@ def test_what_is_declared_and_not_so_is_broken(expect):
     assert [verdict.law for verdict in report.broken] == [f"it_is_{expect}_as_declared"]
 
 
-@pytest.mark.parametrize(
-    ("factor", "power"),
-    [
-        (lambda T: 1.0, 0.0), (lambda T: T, 1.0), (lambda T: T ** (1 / 3), 0.33), (lambda T: T**-2, -2.0),
-        (lambda T: 1 + T, None), (lambda T: 0.0, None), (lambda T: np.inf, None),
-    ],
-)  # fmt: skip
+POWERS = [(lambda T: 1.0, 0.0), (lambda T: T, 1.0), (lambda T: T ** (1 / 3), 0.33), (lambda T: T**-2, -2.0),
+          (lambda T: 1 + T, None)]  # fmt: skip
+
+
+@pytest.mark.parametrize(("factor", "power"), POWERS)
 def test_the_power_of_the_hard_term_is_told_to_two_digits_or_not_at_all(factor, power):
     def loss(z, v, T, y, alpha):
-        with np.errstate(invalid="ignore"):
-            hard = (1 - alpha) * museum.hard(z, y)[0] * factor(T) if alpha < 1 else 0.0
-        return alpha * museum.kl_value_alone(z, v, T) + hard
+        return alpha * museum.kl_value_alone(z, v, T) + (1 - alpha) * museum.hard(z, y)[0] * factor(T)
 
-    assert fingerprint(Loss(loss)).hard_power == power
+    assert Judge(Loss(loss)).fingerprint.hard_power == power
 
 
-@pytest.mark.parametrize(
-    ("factor", "power"),
-    [(lambda T: 1.0, 0.0), (lambda T: T ** (1 / 3), 0.33), (lambda T: T**-2, -2.0), (lambda T: 1 + T, None)],
-)
+@pytest.mark.parametrize(("factor", "power"), POWERS)
 def test_the_power_of_the_soft_term_is_told_to_two_digits_or_not_at_all(factor, power):
-    found = fingerprint(Loss(lambda z, v, T: factor(T) * museum.kl_value_alone(z, v, T) / T**2))
-    assert found == Fingerprint(KL, found.reduction, power)
-    assert fingerprint(Loss(museum.no_softmax)) == Fingerprint("squared difference of the logits", "mean", 0.0)
+    found = Judge(Loss(lambda z, v, T: factor(T) * museum.kl_value_alone(z, v, T) / T**2)).fingerprint
+    assert (found.form, found.power) == (KL, power)
 
 
 @pytest.mark.parametrize(("into_teacher", "detached"), [(None, None), (0.0, True), (1.0, False)])
@@ -132,8 +161,9 @@ def test_a_fingerprint_tells_all_that_it_can_of_a_known_and_of_an_unknown_form(s
 
     loss = Loss(museum.alpha_weighs_the_hard_term)
     loss._call = call
+    found = Judge(loss).fingerprint
     known = (KL, "batchmean", 2.0) if soft is museum.kl_value_alone else ("unknown", "unknown", None)
-    assert fingerprint(loss) == Fingerprint(*known, "hard", 1.0, detached)
+    assert found == Fingerprint(*known, "hard", 1.0, detached, "cross-entropy", "batchmean")
 
 
 @pytest.mark.parametrize(
@@ -146,8 +176,8 @@ def test_a_fingerprint_tells_all_that_it_can_of_a_known_and_of_an_unknown_form(s
 )
 def test_where_the_soft_term_is_never_alone_nothing_is_recognised(loss):
     text = (
-        "at neither alpha = 1 nor alpha = 0 is the soft term alone: the loss must then depend on the teacher and not "
-        "on the labels"
+        "the soft term is alone at no mix of two alphas: the loss must depend on alpha, and its soft term on the "
+        "teacher and not on the labels"
     )
     assert check_distillation_loss(loss).unusable == text
 
@@ -155,11 +185,11 @@ def test_where_the_soft_term_is_never_alone_nothing_is_recognised(loss):
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
 def test_a_form_is_told_to_a_ten_thousandth_of_the_loss_whatever_its_size(factor):
     def loss(error):
-        return Loss(
-            lambda z, v, T: factor * museum.kl_value_alone(z, v, T) * (1 + error * (-1) ** int(8 * abs(z[0, 0])))
-        )
+        return Judge(
+            Loss(lambda z, v, T: factor * museum.kl_value_alone(z, v, T) * (1 + error * np.sign(z[0, 0])))
+        ).fingerprint.form
 
-    assert (fingerprint(loss(4e-5)).form, fingerprint(loss(6e-5)).form) == (KL, "unknown")
+    assert (loss(4e-5), loss(4e-4)) == (KL, "unknown")
 
 
 @given(logits_BN(shapes_BN(leading=st.just(()))), temperatures)
@@ -182,14 +212,14 @@ def test_random_logits_have_mean_0_and_deviation_2_and_every_class_is_a_label():
     ("word", "fields"),
     [("kl", {"form": KL}), ("ce", {"form": "cross-entropy(teacher, student)"}),
      ("batchmean", {"reduction": "batchmean"}), ("sum", {"reduction": "sum"}), ("t2", {"power": 2.0}),
-     ("t0", {"power": 0.0}), ("detached", {"detached": True})],
+     ("t0", {"power": 0.0}), ("detached", {"detached": True}), ("rows", {"leading": "rows"})],
 )  # fmt: skip
 def test_each_word_of_expect_means_one_thing(word, fields):
-    other = {"form": "unknown", "reduction": "mean", "power": 1.0, "detached": False}
-    assert _expectation(word, Fingerprint(**(other | fields))).broken is None
+    other = {"form": "unknown", "reduction": "mean", "power": 1.0, "detached": False, "leading": "not taken"}
+    assert _expectation(word, Fingerprint(**(other | fields)), None).broken is None
     ((_, wanted),) = fields.items()
     (name,) = fields
-    assert _expectation(word, Fingerprint(**other)).broken == f"it is {other[name]}, declared was {wanted}"
+    assert _expectation(word, Fingerprint(**other), None).broken == f"it is {other[name]}, declared was {wanted}"
 
 
 @pytest.mark.parametrize("expect", ["kl,t2", "kl t2", "kl, t2,", " kl\tt2 t2,kl"])
@@ -199,10 +229,10 @@ def test_words_of_expect_have_commas_or_spaces_between_them_and_count_once(expec
     assert report.passed
 
 
-@pytest.mark.parametrize("pair", [("kl", "ce"), ("batchmean", "sum"), ("t2", "t0")])
+@pytest.mark.parametrize("pair", [("kl", "ce"), ("kl", "dist"), ("batchmean", "sum"), ("t2", "t0")])
 def test_words_of_expect_that_contradict_each_other_are_refused(pair):
     first, second = pair
-    with pytest.raises(md.ArgumentError, match=f"^expect must hold at most one of {first} and {second}, got "):
+    with pytest.raises(md.ArgumentError, match=f"^expect must hold at most one of {first} and .*{second}.*, got "):
         check_distillation_loss(museum.kl_batchmean_t2, expect=f"{second}, detached {first}")
 
 
@@ -215,46 +245,54 @@ def test_asserting_takes_what_checking_takes_and_passes_it_on():
 
 
 @pytest.mark.parametrize(
-    ("factor", "power_of_B", "power_of_N", "words"),
+    ("constant", "of_B", "of_N", "words"),
     [
-        (1 / 4, -1.0, 0.0, "batchmean"), (1.0, 0.0, 0.0, "sum"), (1 / 20, -1.0, -1.0, "mean"),
-        (1 / 5, 0.0, -1.0, "sum / N"), (3 / 4, -1.0, 0.0, "batchmean times 3"),
-        (1 / 10, 0.0, -1.0, "sum / N times 0.5"), (1.0, -0.5, 0.0, "B^-0.50 N^0.00 times 1"),
-        (2.0, 0.0, 1.0, "B^0.00 N^1.00 times 2"), (0.5, -1.0, 0.2, "B^-1.00 N^0.20 times 0.5"),
+        (1.0, -1.0, 0.0, "batchmean"), (1.0, 0.0, 0.0, "sum"), (1.0, -1.0, -1.0, "mean"), (1.0, 0.0, -1.0, "sum / N"),
+        (3.0, -1.0, 0.0, "batchmean times 3"), (0.5, 0.0, -1.0, "sum / N times 0.5"),
+        (1.0, -0.5, 0.0, "B^-0.50 N^0.00 times 1"), (2.0, 0.0, 1.0, "B^0.00 N^1.00 times 2"),
     ],
 )  # fmt: skip
-def test_a_reduction_is_told_from_its_powers_of_B_and_N(factor, power_of_B, power_of_N, words):
-    assert _reduction(factor, power_of_B, power_of_N) == words
+def test_a_reduction_is_told_from_its_powers_of_B_and_N(constant, of_B, of_N, words):
+    assert Term({1.0: 1.0}, constant=constant, of_B=of_B, of_N=of_N).reduction() == words
 
 
 def test_a_broken_law_says_what_and_its_mistake_if_it_knows_one():
     assert (str(Broken("a")), Broken("a").mistake, Broken("a", "b").mistake) == ("a", "", "b")
 
 
-def test_a_judge_measures_by_the_largest_loss_on_random_logits_at_each_alpha():
-    judge = Judge(Loss(museum.alpha_weighs_the_soft_term))
-    case = Case(np.zeros((2, 3)), np.zeros((2, 3)), 4.0, np.array([0, 1]))
-    for alpha in (1.0, 0.0, 0.5):
-        tried = [
-            museum.alpha_weighs_the_soft_term(z, v, 4.0, y, alpha)[0]
-            for z, v, y in (random_batch(2, 3, s) for s in range(3))
-        ]
-        assert judge.magnitude(case, alpha) == max(map(abs, tried))
-    size = judge.magnitude(case)
-    assert size == judge.magnitude(case, 1.0) != judge.magnitude(case, 0.0)
-    assert judge.close(0.0, 0.9e-7 * size, case)
-    assert not judge.close(0.0, 1.1e-7 * size, case)
-    assert judge.close(1e9 * size, (1 + 0.9e-7) * 1e9 * size, case)
-    assert judge.close((1 + 0.9e-7) * 1e9 * size, 1e9 * size, case)
-    assert judge.close(5e-8 * 1e9 * size, 0.0, case) is False
-    judge.require_equal(1.0, 1.0, case, "the same")
-    for b, mistake in ((2.0, ""), (np.nan, "0 log 0: a probability underflows to 0, and its logarithm is taken")):
+def test_noise_is_the_roundings_of_the_logits_over_T_times_the_terms_factor():
+    judge = Judge(Loss(museum.kl_sum_t2))
+    z, v, _ = random_batch(3, 5, 0)
+    found, largest = judge.soft(z, v, 4.0), max(np.abs(z).max(), np.abs(v).max())
+    expected = 16e-12 * (found.size + 16 * 3 * (1 + np.log(5) + largest / 4))
+    assert judge.noise(judge.soft_term.mix, z, v, 4.0, found) == pytest.approx(expected)
+    coarse = judge.noise(judge.soft_term.mix, z, v, 4.0, found, "float32")
+    assert coarse == pytest.approx(expected / 1e-12 * 2**-24)
+
+
+def test_a_judge_measures_an_unknown_loss_by_its_size_on_random_logits():
+    judge = Judge(Loss(lambda z, v, T: np.abs(z - v).sum()))
+    z, v, _ = random_batch(2, 3, 5)
+    largest = max(np.abs(np.subtract(*random_batch(2, 3, seed)[:2])).sum() for seed in range(3))
+    found = judge.soft(z, v, 4.0)
+    assert judge.noise(judge.soft_term.mix, z, v, 4.0, found) == pytest.approx(
+        1e-7 * max(largest, found.size), rel=1e-3
+    )
+
+
+def test_two_values_are_equal_up_to_the_noise_and_a_nan_names_its_likely_mistake():
+    judge = Judge(Loss(museum.kl_value_alone))
+    one, other = (judge.soft(*random_batch(2, 3, seed)[:2], 1.0) for seed in (0, 1))
+    judge.require_equal(one, other, abs(one.value - other.value) * 1.01, "the same")
+    nan = type(one)(np.nan, None)
+    for b, mistake in ((other, ""), (nan, "0 log 0: a probability underflows to 0, and its logarithm is taken")):
         with pytest.raises(Broken) as raised:
-            judge.require_equal(1.0, b, case, "something else")
-        assert (str(raised.value), raised.value.mistake) == (f"something else: 1 became {b:.10g}", mistake)
+            judge.require_equal(one, b, abs(one.value - other.value) * 0.99, "something else")
+        assert str(raised.value) == f"something else: {one.value:.10g} became {b.value:.10g}"
+        assert raised.value.mistake == mistake
 
 
-def test_a_judge_asks_the_same_twice_with_labels_at_the_alpha_of_the_soft_term():
+def test_a_judge_asks_a_loss_once_for_the_same_and_with_its_labels_at_the_mixes_of_alpha():
     asked = []
 
     def loss(z, v, T, y, alpha):
@@ -262,25 +300,30 @@ def test_a_judge_asks_the_same_twice_with_labels_at_the_alpha_of_the_soft_term()
         return museum.alpha_weighs_the_hard_term(z, v, T, y, alpha)
 
     judge = Judge(Loss(loss))
-    z, v, y = random_batch(4, 5, 7)
-    assert asked.count((z.tobytes(), v.tobytes(), 1.0, y.tobytes(), 0.0)) >= 2
-    assert judge.alphas == (0.0, 1.0, 0.5)
-    assert Judge(Loss(museum.kl_value_alone)).alphas == (1.0,)
-    judge.soft(z, v, 3.0, y)
-    assert asked[-1] == (z.tobytes(), v.tobytes(), 3.0, y.tobytes(), 0.0)
+    assert judge.mixes == [{0.0: 1.0}, {1.0: 1.0}, {0.5: 1.0}]
+    assert Judge(Loss(museum.kl_value_alone)).mixes == [{1.0: 1.0}]
+    z, v, y = random_batch(4, 5, 99)
+    asked.clear()
+    for _ in range(2):
+        judge.soft(z, v, 3.0, y)
     judge.soft(z, v, 3.0)
-    assert asked[-1][3] == np.zeros(4, dtype=np.int64).tobytes()
+    assert asked == [(z.tobytes(), v.tobytes(), 3.0, labels.tobytes(), 0.0) for labels in (y, 0 * y)]
 
 
 @pytest.mark.parametrize("factor", [1e-9, 1.0, 1e9])
-def test_a_judge_knows_a_loss_that_computes_in_float32_whatever_its_size(factor):
-    assert Judge(Loss(lambda z, v, T: factor * museum.kl_value_alone(z, v, T))).tolerance == 1e-7
-    single = lambda z, v, T: factor * float(museum.kl_value_alone(z.astype("f"), v.astype("f"), T))  # noqa: E731
-    assert Judge(Loss(single)).tolerance == 1e-3
-    z, _, _ = random_batch(4, 5, 7)
-    jumps = lambda z_, v, T: factor * museum.kl_value_alone(z_, v, T) * (1 + 1e-6 * (z_[0, 0] > z[0, 0]))  # noqa: E731
-    assert z[0, 0] > 0
-    assert Judge(Loss(jumps)).tolerance == 1e-3
+def test_a_judge_knows_the_coarsest_type_whatever_the_losss_size(factor):
+    def of(student, teacher):
+        loss = lambda z, v, T: factor * float(museum.kl_value_alone(z.astype(student), v.astype(teacher), T))  # noqa: E731
+        domain = Judge(Loss(loss)).domain
+        return domain.types["student"], domain.types["teacher"], domain.precision
+
+    assert of("d", "d") == ("float64", "float64", "float64")
+    assert of("f", "f") == ("float32", "float32", "float32")
+    assert of("d", "e") == ("float64", "float16", "float16")
+    rounded_T = lambda z, v, T: museum.kl_value_alone(z, v, float(np.float32(T)))  # noqa: E731
+    assert Judge(Loss(rounded_T)).domain.types == {"student": "float64", "teacher": "float64", "T": "float32"}
+    ignored_T = lambda z, v, T: museum.kl_value_alone(z, v, 3.0)  # noqa: E731
+    assert Judge(Loss(ignored_T)).domain.precision == "float64"
 
 
 def test_float16_is_offered_by_a_loss_whose_value_there_is_within_a_twentieth():
@@ -304,10 +347,11 @@ def test_float16_is_offered_by_a_loss_whose_value_there_is_within_a_twentieth():
 
 
 def test_what_a_law_needs_and_a_loss_has_not_is_not_judged():
-    for name, law in LAWS.items():
-        verdict = try_law(Judge(Loss(museum.kl_value_alone)), name, examples=3)
-        assert verdict == Verdict(name, judged=not law.needs)
-        assert try_law(Judge(Loss(museum.alpha_weighs_the_soft_term)), name, examples=3) == Verdict(name)
+    for loss, known in ((museum.kl_value_alone, set()), (museum.alpha_weighs_the_soft_term, {"labels", "gradient"})):
+        judge = Judge(Loss(loss))
+        for name, law in LAWS.items():
+            assert has(judge, law.needs) == (set(law.needs.split()) <= known)
+            assert try_law(judge, name, examples=3) == Verdict(name, judged=set(law.needs.split()) <= known)
 
 
 def test_a_law_is_tried_on_60_cases_which_are_the_seeds(monkeypatch):
@@ -321,17 +365,32 @@ def test_a_law_is_tried_on_60_cases_which_are_the_seeds(monkeypatch):
         cases[name] = list(tried)
     assert (len(cases["default"]), len(cases["few"])) == (60, 10)
     assert cases["default"] == cases["0"] != cases["1"]
+    assert [str(case) for case in drawn(judge, 60, 0)] == cases["0"]
+
+
+def test_cases_are_of_all_shapes_up_to_67_rows_and_1000_classes_and_of_temperatures_on_both_sides_of_1():
+    found = drawn(Judge(Loss(museum.alpha_weighs_the_soft_term)), 300, 0)
+    shapes = {case.z.shape for case in found}
+    assert {(1, 2), (3, 5)} <= shapes
+    assert max(B for B, _ in shapes) == 67
+    assert max(N for _, N in shapes) == 1000
+    assert any(case.T < 1 for case in found)
+    assert any(round(case.T) != case.T for case in found)
+    assert len({case.alpha for case in found}) > 15
 
 
 def test_a_law_that_is_broken_once_and_then_not_is_an_answer_that_cannot_be_trusted():
+    judge, name = Judge(Loss(museum.kl_value_alone)), "shift_of_the_student_changes_nothing"
     answers = iter([1.0, 2.0])
-    judge = Judge(Loss(museum.kl_value_alone))
-    judge.loss = Loss(lambda z, v, T: next(answers, 1.0))
-    judge.magnitude = lambda case: 1.0
-    verdict = try_law(judge, "shift_of_the_student_changes_nothing")
+    judge.soft = lambda z, v, T: outcome(next(answers, 1.0))
+    verdict = try_law(judge, name)
     assert verdict.case is not None
     text = "the same logits gave two answers: freeze its dropout, or its seed"
-    assert verdict == Verdict("shift_of_the_student_changes_nothing", text, verdict.case)
+    assert verdict == Verdict(name, text, verdict.case)
+
+
+def outcome(value):
+    return Outcome(value, None, None, abs(value))
 
 
 def test_no_warning_of_numpys_escapes_a_check():
@@ -342,7 +401,8 @@ def test_no_warning_of_numpys_escapes_a_check():
 def test_a_check_hands_on_its_name_its_framework_its_examples_and_its_seed(monkeypatch):
     seen = []
 
-    def try_nothing(judge, name, examples, seed):
+    def try_nothing(judge, name, examples, seed, tried):
+        assert len(tried) == examples
         seen.append((name, examples, seed))
         return Verdict(name)
 
@@ -358,8 +418,9 @@ def test_a_check_hands_on_its_name_its_framework_its_examples_and_its_seed(monke
     assert (report.name, report.framework, report.verdicts) == ("raises", "numpy", [])
     with pytest.raises(md.ArgumentError) as raised:
         check_distillation_loss(raises, expect="fast")
-    expected = "expect must be some of kl, ce, batchmean, sum, t2, t0, detached, got 'fast'"
-    assert str(raised.value) == expected
+    words = ", ".join(["kl, ce", *LATER, "batchmean, sum, t2, t0, detached, rows"])
+    assert str(raised.value) == f"expect must be some of {words}, got 'fast'"
+    assert set(LATER) == {form.word for form in FORMS.values() if form.word}
 
 
 def raises(z, v, T):
@@ -375,7 +436,10 @@ def raises(z, v, T):
         (lambda z, v, T: None, "its value must be a number, got NoneType"),
         (lambda z, v, T: (1.0, np.zeros(3)), r"its gradient must have the logits' shape \(4, 5\), got \(3,\)"),
         (lambda z, v, T: (1.0, z, z), r"it must return a value or \(value, gradient\), got 3 things"),
-        (lambda z, v, T, y, alpha: museum.kl_value_alone(z, v, T) + museum.hard(z, y)[0], "at neither alpha"),
+        (
+            lambda z, v, T, y, alpha: museum.kl_value_alone(z, v, T) + museum.hard(z, y)[0],
+            "the soft term is alone at no",
+        ),
     ],
 )
 def test_a_function_that_cannot_be_judged_gets_a_report_that_says_so(loss, text):
@@ -385,15 +449,16 @@ def test_a_function_that_cannot_be_judged_gets_a_report_that_says_so(loss, text)
         assert_distillation_loss(loss)
 
 
-def test_a_loss_that_fails_on_some_inputs_is_reported_with_them():
+def test_a_loss_that_fails_on_some_inputs_is_reported_with_them_once():
     def fragile(z, v, T):
-        if T == 20:
-            raise ValueError("too hot")
+        if v[0, 0] == v.max() > 0:
+            raise ValueError("too certain")
         return museum.kl_batchmean_t2(z, v, T)
 
-    verdict = try_law(Judge(Loss(fragile)), "shift_of_the_teacher_changes_nothing")
-    assert "it raised ValueError: too hot" in verdict.broken
-    assert verdict.case.T == 20
+    report = check_distillation_loss(fragile)
+    assert [verdict.law for verdict in report.broken] == ["it_answers_where_it_is_asked"]
+    assert report.broken[0].broken == "it raised ValueError: too certain"
+    assert report.broken[0].case.v[0, 0] > 0
 
 
 NOISE = np.random.default_rng(0)
@@ -404,7 +469,7 @@ def stochastic(z, v, T):
 
 
 def later_stochastic(z, v, T):
-    return museum.kl_value_alone(z, v, T) * (1 + (len(z) == 3) * 1e-3 * NOISE.normal())
+    return museum.kl_value_alone(z, v, T) * (1 + (len(z) == 3) * 1e-1 * NOISE.normal())
 
 
 def leaves(z, v, T):
@@ -422,8 +487,9 @@ def test_a_loss_that_is_not_a_function_of_its_arguments_is_said_to_be_none():
     assert "it raised SystemExit: 0" in check_distillation_loss(leaves).unusable
     verdict = try_law(Judge(Loss(later_stochastic)), "shift_of_the_student_changes_nothing")
     assert verdict.broken
-    verdict = try_law(Judge(Loss(demanding)), "shift_of_the_student_changes_nothing")
-    assert verdict.broken.startswith("it raised AssertionError")
+    report = check_distillation_loss(demanding, examples=EXAMPLES)
+    assert report.passed
+    assert report.notes[0].startswith("it refuses N = 2, 3 (it raised AssertionError: ")
 
 
 def test_arguments_that_have_defaults_are_not_taken_for_labels():
@@ -447,18 +513,6 @@ def test_arguments_that_have_defaults_are_not_taken_for_labels():
     assert check_distillation_loss(Module(), examples=EXAMPLES).passed
 
 
-def test_a_loss_that_keeps_its_gradient_in_one_buffer_is_not_accused():
-    buffer = np.empty((64, 64))
-
-    def buffered(z, v, T):
-        value, gradient = museum.kl_batchmean_t2(z, v, T)
-        kept = buffer[: len(z), : z.shape[1]]
-        kept[...] = gradient
-        return value, kept
-
-    assert check_distillation_loss(buffered, examples=EXAMPLES).passed
-
-
 def test_a_nan_is_a_broken_law_and_not_a_crash():
     report = check_distillation_loss(lambda z, v, T: float("nan"))
     assert "finite_at_extreme_logits" in [verdict.law for verdict in report.broken]
@@ -480,7 +534,7 @@ def test_a_missing_framework_names_the_package(monkeypatch):
         check_distillation_loss(museum.kl_batchmean_t2, "torch")
 
 
-CASE = Case(np.array([[0.0, 0.5]]), np.array([[1.0, 0.0]]), 2.0, np.array([1]))
+CASE = Case(np.array([[0.0, 0.5]]), np.array([[1.0, 0.0]]), 2.0, np.array([1]), 0.5)
 VERDICTS = [
     Verdict("first_law"),
     Verdict("second_law", "3 became 4", CASE, "a factor"),
@@ -490,16 +544,23 @@ VERDICTS = [
 
 
 def test_a_report_reads_as_it_should():
-    report = Report("loss", "torch", Fingerprint(KL, "batchmean", 2.0, "soft", 0.0, True), VERDICTS)
+    found = Fingerprint(
+        KL, "batchmean", 2.0, "soft", 0.0, True, "label smoothing 0.1", "sum", "teacher in float16", "rows"
+    )
+    report = Report("loss", "torch", found, VERDICTS, notes=["it refuses B = 1"])
     assert str(report).splitlines() == [
-        "loss (torch)",
+        "loss (torch): it is KL(teacher || student), batchmean, times T^2: 2 of 3 laws broken, second law: 3 became 4",
         "",
         "  form             KL(teacher || student)",
         "  reduction        batchmean",
         "  power of T       2",
         "  alpha weighs     the soft term",
+        "  hard term        label smoothing 0.1, sum",
         "  T, hard term     0",
         "  teacher          detached",
+        "  arithmetic       teacher in float16",
+        "  logits (B, L, N) rows",
+        "  note             it refuses B = 1",
         "",
         "  holds   first law",
         "  BROKEN  second law",
@@ -507,7 +568,7 @@ def test_a_report_reads_as_it_should():
         "  BROKEN  it is sum as declared",
         "",
         "second law: 3 became 4",
-        "  at z = [[0.0, 0.5]], v = [[1.0, 0.0]], T = 2, y = [1]",
+        "  at z = [[0.0, 0.5]], v = [[1.0, 0.0]], y = [1], T = 2, alpha = 0.5",
         "  likely: a factor",
         "",
         "it is sum as declared: it is mean",
@@ -518,11 +579,62 @@ def test_a_report_reads_as_it_should():
     assert not report.passed
 
 
+@pytest.mark.parametrize("loss", [museum.t_once, museum.first_64_classes, museum.alpha_bent_at_a_half])
+def test_a_reproducer_runs_as_it_is_pasted_and_says_the_same(loss):
+    report = check_distillation_loss(loss, examples=EXAMPLES)
+    verdict = report.broken[0]
+    script = report.reproducer(verdict)
+    assert len(script) < 400, "of large arrays, the seed and the shape"
+    assert script in str(report).replace("\n    ", "\n")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert f"AssertionError: {verdict.law.replace('_', ' ')}: {verdict.broken}" in done.stderr
+
+
+def test_a_reproducer_of_a_function_without_a_name_says_what_is_missing():
+    report = check_distillation_loss(lambda z, v, T: T * museum.kl_value_alone(z, v, T), examples=1)
+    script = report.reproducer(report.broken[0])
+    assert "# loss is the function that was checked\ncheck_law(loss, " in script
+
+
+def test_a_report_in_markdown_has_the_sentence_and_each_reproducer():
+    report = check_distillation_loss(museum.t_once, examples=1)
+    text = report.markdown()
+    assert text.startswith("### `t_once` (numpy)\n\nIt is KL(teacher || student), batchmean, times T^1: 1 of ")
+    assert "| reduction | batchmean |" in text
+    assert f"```python\n{report.reproducer(report.broken[0])}\n```" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [(("no_law", {}), "law must be one of it_"), (("alpha_mixes_the_two_terms", {}), "needs no labels, which"),
+     (("it_leaves_its_inputs_alone", {"z": 3}), "case must have z, v, y, T and alpha, or shape, seed, T and")],
+)  # fmt: skip
+def test_a_law_that_cannot_be_asked_is_said_to(arguments, text):
+    with pytest.raises(md.ArgumentError, match=text):
+        check_law(museum.kl_value_alone, *arguments)
+    assert check_law(museum.kl_value_alone, "it_leaves_its_inputs_alone", CASE.arguments()) is None
+
+
+def test_labels_and_alpha_of_other_names_are_given_by_name_and_else_said_not_to_be():
+    def other_names(z, v, T=4.0, truth=None, w=0.5):
+        soft = museum.kl_value_alone(z, v, T)
+        return soft if truth is None else w * soft + (1 - w) * len(z) * museum.hard(z, truth)[0]
+
+    report = check_distillation_loss(other_names, examples=EXAMPLES)
+    assert report.passed
+    assert report.notes == ["not given: truth, w; a hard term takes --labels NAME --alpha NAME"]
+    report = check_distillation_loss(other_names, examples=EXAMPLES, labels="truth", alpha="w")
+    assert [verdict.law for verdict in report.broken] == ["the_two_terms_are_reduced_alike"]
+    assert ", labels='truth', alpha='w')" in report.reproducer(report.broken[0])
+
+
 @pytest.mark.parametrize(
     ("fingerprint", "lines"),
     [
         (Fingerprint(KL, "sum", None), ["  power of T       none"]),
-        (Fingerprint(KL, "sum", 0.0, "hard", None), ["  alpha weighs     the hard term", "  T, hard term     unknown"]),
+        (Fingerprint(KL, "sum", 0.0, "hard", None, hard="unknown"),
+         ["  alpha weighs     the hard term", "  hard term        unknown, unknown", "  T, hard term     unknown"]),
+        (Fingerprint(KL, "sum", 0.0, "soft + alpha hard", 0.0), ["  weights          soft + alpha hard"]),
         (Fingerprint(KL, "sum", 1.5, None, None, False),
          ["  power of T       1.5",
           "  teacher          takes a gradient: call it without one for the teacher"]),
@@ -539,20 +651,23 @@ def test_a_report_says_what_it_does_not_know(fingerprint, lines):
 
 def test_a_report_of_a_function_that_cannot_be_judged_says_why():
     report = Report("loss", "numpy", None, [], "it raised KeyError: 'x'")
-    assert str(report).splitlines() == ["loss (numpy)", "cannot be judged: it raised KeyError: 'x'", WANTED]
+    assert str(report).splitlines() == ["loss (numpy): cannot be judged: it raised KeyError: 'x'", WANTED]
     for word in ("student_logits, teacher_logits, temperature)", "temperature, labels, alpha)", "(value, gradient)"):
         assert word in WANTED
     assert not report.passed
-    assert report.as_dict() == {"name": "loss", "framework": "numpy", "passed": False,
-                                "unusable": "it raised KeyError: 'x'", "fingerprint": None, "laws": {}}  # fmt: skip
+    assert report.as_dict() == {
+        "name": "loss", "framework": "numpy", "passed": False, "sentence": "cannot be judged: it raised KeyError: 'x'",
+        "unusable": "it raised KeyError: 'x'", "notes": [], "fingerprint": None, "laws": {}}  # fmt: skip
 
 
 def test_a_report_as_a_dict_for_json():
     found = Report("loss", "jax", Fingerprint(KL, "batchmean", 2.0), VERDICTS).as_dict()
     assert found == json.loads(json.dumps(found)) == {
-        "name": "loss", "framework": "jax", "passed": False, "unusable": None,
+        "name": "loss", "framework": "jax", "passed": False, "unusable": None, "notes": [],
+        "sentence": "it is KL(teacher || student), batchmean, times T^2: 2 of 3 laws broken, second law: 3 became 4",
         "fingerprint": {"form": KL, "reduction": "batchmean", "power": 2.0, "alpha": None, "hard_power": None,
-                        "detached": None},
+                        "detached": None, "hard": None, "hard_reduction": None, "arithmetic": "float64",
+                        "leading": "not taken"},
         "laws": {
             "first_law": {"verdict": "holds", "what": None, "mistake": None, "case": None},
             "second_law": {"verdict": "broken", "what": "3 became 4", "mistake": "a factor", "case": str(CASE)},

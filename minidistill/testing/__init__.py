@@ -20,7 +20,7 @@ from .gradients import (
     check_optimizer,
     strategies,
 )
-from .losses import Fingerprint, Report, assert_distillation_loss, check_distillation_loss
+from .losses import Fingerprint, Report, assert_distillation_loss, check_distillation_loss, check_law
 
 __all__ = [
     "Fingerprint",
@@ -33,6 +33,7 @@ __all__ = [
     "check_backward",
     "check_distillation_loss",
     "check_gradient",
+    "check_law",
     "check_layer",
     "check_optimizer",
     "strategies",

@@ -6,7 +6,9 @@ returns its value or (value, gradient); for the others, the framework's autodiff
 
 import importlib
 import inspect
+import warnings
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,28 +26,49 @@ class Unusable(Exception):
 
 @dataclass(frozen=True)
 class Outcome:
-    """Hold a loss's value, and its gradients (B, N) with respect to z and v; None where it gives none."""
+    """Hold a loss's value, and its gradients (B, N) with respect to z and v; None where it gives none.
+
+    size: what the value was made of, which is larger where terms cancel. changed: the inputs that it overwrote.
+    """
 
     value: float
     gradient: np.ndarray | None
     teacher_gradient: np.ndarray | None = None
+    size: float = 0.0
+    changed: str = ""
 
 
 class Loss:
     """Wrap a function of any framework as one of NumPy arrays.
 
-    Raises ArgumentError for a function that is not callable or a framework that is not in FRAMEWORKS, and
-    BackendUnavailable for a framework that cannot be imported.
+    labels, alpha: the names of the parameters that take them, where they are not the fourth and the fifth. Raises
+    ArgumentError for a function that is not callable, for a framework that is not in FRAMEWORKS and for a name that
+    is no parameter, and BackendUnavailable for a framework that cannot be imported.
     """
 
-    def __init__(self, function: Callable[..., Any], framework: str = "numpy") -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        framework: str = "numpy",
+        labels: str | None = None,
+        alpha: str | None = None,
+    ) -> None:
         if not callable(function):
             raise ArgumentError(f"function must be callable, got {type(function).__name__}")
         if framework not in FRAMEWORKS:
             raise ArgumentError(f"framework must be one of {', '.join(FRAMEWORKS)}, got {framework!r}")
+        if (labels is None) != (alpha is None):
+            raise ArgumentError(f"labels and alpha must be named both or neither, got {labels!r} and {alpha!r}")
         self.function, self.framework = function, framework
         self.name = getattr(function, "__name__", type(function).__name__)
-        self.takes_labels = _takes_labels(function)
+        parameters = _parameters(function)
+        if labels is not None and alpha is not None:
+            for name, given in (("labels", labels), ("alpha", alpha)):
+                if given not in parameters:
+                    raise ArgumentError(f"{name} must be one of {', '.join(parameters)}, got {given!r}")
+            self.function = lambda z, v, T, y, a: function(z, v, T, **{labels: y, alpha: a})
+        self.takes_labels = labels is not None or _takes_labels(parameters)
+        self.not_given = [] if self.takes_labels else list(parameters)[3:]
         self._call = {"numpy": _call_numpy, "torch": _call_torch, "jax": _call_jax, "keras": _call_keras}[framework]
         if framework != "numpy":
             _import(framework)
@@ -57,34 +80,71 @@ class Loss:
 
         Raises Unusable if the value is not one number, if a gradient has not z's shape, or if the function raises.
         """
+        given = [None if array is None else array.copy() for array in (z, v, y)]
+        value, *gradients = self._ask((given[0], given[1], T, given[2], alpha))
+        names = ("student's logits", "teacher's logits", "labels")
+        changed = [name for name, now, was in zip(names, given, (z, v, y), strict=True) if not _equal(now, was)]
+        found = [None if g is None else np.array(g, dtype=np.float64) for g in gradients]  # copies
+        number = float(np.ravel(value)[0])
+        return Outcome(number, found[0], found[1], abs(number), " and ".join(changed))
+
+    @property
+    def slow(self) -> bool:
+        """Return whether JAX cannot compile it, as it reads the values of T or alpha: a call then takes 10 ms."""
+        return id(self.function) in _reads_numbers
+
+    def kept(self, first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:
+        """Return whether what it gave for the arguments `first` is the same after a call with `second`."""
+        found = self._ask(first)
+        before = [None if one is None else np.array(one) for one in found]
+        self._ask(second)
+        return all(one is None or _equal(one, was) for one, was in zip(found, before, strict=True))
+
+    def in_a_sum(self) -> "Loss":
+        """Return the loss 2 C + Σ z, whose gradient is twice that of C and 1; of a framework with autodiff."""
+        inner, whole = self.function, copy(self)
+        whole.function = lambda z, v, T, *rest: 2 * inner(z, v, T, *rest) + z.sum()
+        return whole
+
+    def _ask(self, given: tuple[Any, ...]) -> tuple[Any, Any, Any]:
+        """Return value and gradients as the function gave them for z, v, T, y and alpha. Raises Unusable."""
+        z, v, T, y, alpha = given
         rest = (y, alpha) if self.takes_labels else ()
         try:
-            with np.errstate(all="ignore"):
-                value, gradient, teacher_gradient = self._call(self.function, z.copy(), v.copy(), T, rest)
+            with np.errstate(all="ignore"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                value, gradient, teacher_gradient = self._call(self.function, z, v, T, rest)
         except Unusable:
             raise
         except (Exception, SystemExit) as error:
-            raise Unusable(
-                f"it raised {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-            ) from error
+            lines = str(error).splitlines() or [""]
+            raise Unusable(f"it raised {type(error).__name__}: {lines[0]}") from error
         if np.shape(value) not in ((), (1,)):
             raise Unusable(f"its value must be one number, got shape {np.shape(value)}")
         if gradient is not None and np.shape(gradient) != z.shape:
             raise Unusable(f"its gradient must have the logits' shape {z.shape}, got {np.shape(gradient)}")
-        found = [None if g is None else np.array(g, dtype=np.float64) for g in (gradient, teacher_gradient)]  # copies
-        return Outcome(float(np.ravel(value)[0]), *found)
+        return value, gradient, teacher_gradient
 
 
-def _takes_labels(function: Callable[..., Any]) -> bool:
-    """Return whether five arguments have no default, or the fourth and the fifth are named like labels and alpha."""
+def _equal(a: Any, b: Any) -> bool:
+    return a is b or np.array_equal(a, b, equal_nan=np.asarray(a).dtype.kind == "f")
+
+
+def _parameters(function: Callable[..., Any]) -> dict[str, bool]:
+    """Return the names of the parameters of a function or a torch.nn.Module, and whether each has a default."""
     try:
-        signature = inspect.signature(getattr(function, "forward", function))  # for a torch.nn.Module
+        signature = inspect.signature(getattr(function, "forward", function))
     except (TypeError, ValueError):
-        return False
-    parameters = [p for p in signature.parameters.values() if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    names = [p.name for p in parameters[3:5]]
+        return {}
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return {p.name: p.default is not p.empty for p in signature.parameters.values() if p.kind in kinds}
+
+
+def _takes_labels(parameters: dict[str, bool]) -> bool:
+    """Return whether five arguments have no default, or the fourth and the fifth are named like labels and alpha."""
+    names = list(parameters)[3:5]
     named = names[1:] == ["alpha"] and names[0] in ("labels", "label", "targets", "target", "y")
-    return named or sum(p.default is p.empty for p in parameters) >= 5
+    return named or sum(not default for default in parameters.values()) >= 5
 
 
 def _import(framework: str) -> Any:
@@ -102,7 +162,7 @@ def _import(framework: str) -> Any:
 
 def _call_numpy(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
     result = function(z, v, T, *rest)
-    if isinstance(result, tuple):
+    if isinstance(result, (tuple, list)):
         if len(result) != 2:
             raise Unusable(f"it must return a value or (value, gradient), got {len(result)} things")
         return _number(result[0]), np.asarray(result[1]), None
@@ -122,8 +182,10 @@ def _call_torch(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tup
     leaves = [torch.from_numpy(a).requires_grad_() for a in (z, v)]
     student, teacher = (leaf.clone() for leaf in leaves)  # not leaves, so that the function may change them in place
     if rest:
-        rest = (torch.from_numpy(np.asarray(rest[0], dtype=np.int64)), rest[1])
+        rest = (torch.from_numpy(rest[0]), rest[1])
     value = function(student, teacher, T, *rest)
+    for given, now in ((z, student), (v, teacher)):
+        given[...] = now.detach().numpy() if now.shape == given.shape else np.nan  # what it made of its inputs
     if not isinstance(value, torch.Tensor):
         raise Unusable(f"its value must be a tensor, got {type(value).__name__}")
     if value.numel() != 1:
@@ -143,7 +205,7 @@ def _call_jax(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple
         return np.asarray(value), np.asarray(gradients[0]), np.asarray(gradients[1])
 
 
-_compiled: dict[Any, Any] = {}  # the function is kept too, so that no other can get its id
+_compiled: dict[int, tuple[Any, Any, Any]] = {}  # the function is kept too, so that no other can get its id
 _reads_numbers: set[int] = set()  # the ids of functions that cannot be traced without the values of T and alpha
 
 
@@ -152,28 +214,25 @@ def _jax_gradient(
 ) -> Any:
     """Return the value and the gradients with respect to z and v, compiled once for each shape of them.
 
-    numbers: T, or T and alpha. They are compiled in only for a function that cannot be traced without their values,
-    such as one with `if T > 1`.
+    numbers: T, or T and alpha. A function that cannot be traced without their values, such as one with `if T > 1`, is
+    run as it stands.
     """
     jax = importlib.import_module("jax")
-    for known in (numbers,) if id(function) in _reads_numbers else ((), numbers):
-        key = id(function), known
-        if key not in _compiled:
+    if id(function) not in _compiled:
 
-            def call(z: Any, v: Any, labels: Any, given: Any, known: tuple[Any, ...] = known) -> Any:
-                T, *alpha = known or given
-                return function(z, v, T, *labels, *alpha)
+        def call(z: Any, v: Any, labels: Any, numbers: Any) -> Any:
+            return function(z, v, numbers[0], *labels, *numbers[1:])
 
-            _compiled[key] = function, jax.jit(jax.value_and_grad(call, argnums=(0, 1)))
+        gradient = jax.value_and_grad(call, argnums=(0, 1))
+        _compiled[id(function)] = function, jax.jit(gradient), gradient
+    _, compiled, plain = _compiled[id(function)]
+    if id(function) not in _reads_numbers:
         try:
-            found = _compiled[key][1](z, v, labels, () if known else numbers)
-        except Exception:
-            if known:  # it is the function's own mistake
-                raise
-        else:
-            break
-    if known:
-        _reads_numbers.add(id(function))
+            return compiled(z, v, labels, numbers)
+        except Exception:  # also the function's own mistake, which it makes again below
+            pass
+    found = plain(jax.numpy.asarray(z), jax.numpy.asarray(v), labels, numbers)
+    _reads_numbers.add(id(function))
     return found
 
 

@@ -12,7 +12,7 @@ class Law:
     """Hold a law.
 
     check: raises Broken if a case breaks the law; its docstring states the property. mistake: what is likely wrong
-    with a loss that breaks it. needs: what the loss must have for it, "gradient" or "labels"; "" for any loss.
+    with a loss that breaks it. needs: what the loss must have for it, of "gradient", "labels" and "autodiff".
     """
 
     check: Callable[[Judge, Case], None]
@@ -27,8 +27,24 @@ class Law:
 
 _IN_ORDER = (
     Law(
+        value_laws.it_answers_where_it_is_asked,
+        "an error for some logits or labels alone: what is refused should be an argument, not a batch",
+    ),
+    Law(
+        value_laws.it_leaves_its_inputs_alone,
+        "an operation in place: the caller's logits are others after the call",
+    ),
+    Law(
+        value_laws.what_it_returns_is_its_own,
+        "one buffer for all calls: who keeps a gradient or a value finds that of a later batch in it",
+    ),
+    Law(
         value_laws.finite_at_extreme_logits,
         "logits beyond the range of exp: take the row's maximum out first, and use log_softmax, not log(softmax)",
+    ),
+    Law(
+        value_laws.float32_agrees_with_float64,
+        "a clip, an epsilon or a branch that depends on the type of the logits",
     ),
     Law(
         value_laws.smallest_where_student_equals_teacher,
@@ -68,15 +84,25 @@ _IN_ORDER = (
     ),
     Law(
         value_laws.its_values_are_those_of_its_formula_everywhere,
-        "logits, temperatures or probabilities are clipped or rounded, or an epsilon added, where they do not show it",
+        "logits, temperatures or probabilities are clipped or rounded, an epsilon added, rows or classes left out",
     ),
     Law(
         value_laws.the_power_of_temperature_is_0_or_2,
-        "the soft term is multiplied by T, or by 1/T², or by a T that the softmax does not have",
+        "the soft term is multiplied by T, by 1/T², by a T that the softmax does not have, or by T² at some T alone",
     ),
     Law(
         value_laws.the_hard_term_has_no_power_of_temperature,
         "T² is on the hard term as well, whose gradient does not shrink with T",
+        "labels",
+    ),
+    Law(
+        value_laws.the_two_terms_are_reduced_alike,
+        "one term is summed and the other averaged: the weight of each depends on the batch size",
+        "labels",
+    ),
+    Law(
+        value_laws.the_teacher_changes_nothing_in_the_hard_term,
+        "the hard term is computed from the teacher's logits, or weighted by them",
         "labels",
     ),
     Law(
@@ -105,6 +131,11 @@ _IN_ORDER = (
         "gradient",
     ),
     Law(
+        gradient_laws.the_gradient_of_the_hard_term_is_q_minus_the_labels,
+        "the gradient of the hard term is wrong, in a class or by a factor",
+        "labels gradient",
+    ),
+    Law(
         gradient_laws.a_step_against_the_gradient_lowers_the_loss,
         "nothing is learned: the loss compares the teacher, or the student, with itself",
         "gradient",
@@ -113,6 +144,11 @@ _IN_ORDER = (
         gradient_laws.at_high_temperature_the_gradient_is_that_of_logit_matching,
         "the loss does not become logit matching (Eq. 4): T is missing from one softmax, or logits are clipped",
         "gradient",
+    ),
+    Law(
+        gradient_laws.the_gradient_follows_what_is_made_of_the_loss,
+        "a backward of one's own ignores its grad_output: a weight on the loss, or a loss scale, is lost",
+        "autodiff",
     ),
 )
 LAWS = {law.name: law for law in _IN_ORDER}

@@ -1,7 +1,7 @@
 """The search for a case that breaks a law: Hypothesis makes the cases, and shrinks one that breaks it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,22 +11,37 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.configuration import set_hypothesis_home_dir
 
+from .domain import Domain
 from .frameworks import Unusable
 from .judge import Broken, Case, Judge
 from .laws import LAWS
 
 
-@st.composite
-def cases(draw: Any) -> Case:
-    """Draw cases: B from 1 to 3, N from 2 to 5, logits that are multiples of 1/2 within ±10, T from 0.5 to 20.
+def by_size(domain: Domain) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Return the shapes that a person can read, of up to 5 rows and classes, and the others."""
+    small = [shape for shape in domain.shapes if max(shape) <= 5]
+    return small, [shape for shape in domain.shapes if max(shape) > 5]
 
-    Some rows are all 0, as a network's first guess nearly is. Shrinking goes towards 0.
+
+@st.composite
+def cases(draw: Any, domain: Domain, small_alone: bool = False) -> Case:
+    """Draw cases in the domain of a loss. Shrinking goes towards small shapes and towards 0.
+
+    Small logits are multiples of 1/2 within ±10; some rows are all 0, as a network's first guess nearly is. Large ones
+    are random, of deviation 2.
     """
-    B, N = draw(st.integers(1, 3)), draw(st.integers(2, 5))
+    small, large = by_size(domain)
+    many = small and (not large or small_alone or draw(st.integers(0, 3)) < 3)
+    B, N = draw(st.sampled_from(small if many else large))
+    T = float(draw(st.sampled_from(domain.temperatures)))
+    alpha = float(draw(st.sampled_from(domain.alphas)))
+    if not many:
+        seed = draw(st.integers(0, 1000))
+        return Case.from_arguments({"shape": (B, N), "seed": seed, "T": T, "alpha": alpha})
     row = st.just([0] * N) | st.lists(st.integers(-20, 20), min_size=N, max_size=N)
     z, v = (np.array(draw(st.lists(row, min_size=B, max_size=B)), dtype=np.float64) / 2 for _ in "zv")
     y = np.array(draw(st.lists(st.integers(0, N - 1), min_size=B, max_size=B)))
-    return Case(z, v, draw(st.sampled_from([1.0, 0.5, 2.0, 2.5, 4.0, 20.0])), y)
+    return Case(z, v, T, y, alpha)
 
 
 @dataclass(frozen=True)
@@ -34,7 +49,8 @@ class Verdict:
     """Hold what the search found out about one law.
 
     broken: what went wrong at `case`, the smallest that was found; None if the law holds. mistake: the likely one.
-    judged: False if the loss has nothing for the law to judge, such as a gradient.
+    judged: False if the loss has nothing for the law to judge, such as a gradient, or is of another kind. refused: the
+    error by which it refused cases that the law made of its own.
     """
 
     law: str
@@ -42,14 +58,12 @@ class Verdict:
     case: Case | None = None
     mistake: str = ""
     judged: bool = True
+    refused: str = ""
 
 
-def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0) -> Verdict:
-    """Search for a case that breaks the law of this name; the same seed tries the same cases."""
-    law = LAWS[name]
-    if (law.needs == "gradient" and not judge.has_gradient) or (law.needs == "labels" and not judge.loss.takes_labels):
-        return Verdict(name, judged=False)
-    smallest: list[Verdict] = []
+def run(domain: Domain, examples: int, seed: int, ask: Callable[[Case], None], shrink: str = "") -> None:
+    """Call `ask` with cases that Hypothesis draws; the same seed draws the same. shrink: "small", "all" or ""."""
+    generate = (hypothesis.Phase.generate,)
 
     @hypothesis.seed(seed)
     @hypothesis.settings(
@@ -57,25 +71,70 @@ def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0) -> Verdi
         deadline=None,
         database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
-        phases=(hypothesis.Phase.generate, hypothesis.Phase.shrink),
+        phases=(*generate, hypothesis.Phase.shrink) if shrink else generate,
         report_multiple_bugs=False,
     )
-    @hypothesis.given(cases())
+    @hypothesis.given(cases(domain, shrink == "small"))
     def search(case: Case) -> None:
+        ask(case)
+
+    search()
+
+
+def drawn(judge: Judge, examples: int, seed: int) -> list[Case]:
+    """Return the cases of a seed. All laws are tried on them, so that the loss is asked once for what many need."""
+    found: list[Case] = []
+    run(judge.domain, examples, seed, found.append)
+    return found
+
+
+def has(judge: Judge, needs: str) -> bool:
+    """Return whether a loss has all that a law needs."""
+    known = {"gradient": judge.has_gradient, "labels": judge.hard_term is not None,
+             "autodiff": judge.loss.framework != "numpy"}  # fmt: skip
+    return all(known[need] for need in needs.split())
+
+
+def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0, tried: list[Case] | None = None) -> Verdict:
+    """Search for a case that breaks the law of this name; the same seed tries the same cases.
+
+    tried: the cases of this seed, where they are drawn already. What the loss refuses on the way breaks no law.
+    """
+    law, form = LAWS[name], judge.soft_term.form
+    if not has(judge, law.needs) or (form is not None and name in form.apart):
+        return Verdict(name, judged=False)
+    found, refused, answered = list[Verdict](), list[str](), list[Case]()
+
+    def ask(case: Case) -> None:
         try:
             law.check(judge, case)
-        except (Broken, Unusable) as error:
-            likely = (error.mistake if isinstance(error, Broken) else "") or law.mistake
-            smallest[:] = [Verdict(name, str(error), case, likely)]
-            raise Broken(str(error)) from None
+            answered.append(case)
+        except Unusable as error:
+            refused.append(str(error))
+        except Broken as error:
+            found.append(Verdict(name, str(error), case, error.mistake or law.mistake))
+            raise
 
+    tried = drawn(judge, examples, seed) if tried is None else tried
+    broken = [case for case in tried if _breaks(ask, case)]
+    if not broken:
+        return Verdict(name, judged=bool(answered), refused=refused[0] if refused else "")
+    first = found[0]
+    small = any(case.seed is None for case in broken)
+    with suppress(Broken, hypothesis.errors.Flaky):
+        run(judge.domain, examples, seed, ask, "small" if small else "all")
+    smallest = found[-1] if len(found) > len(broken) else first
+    if not _breaks(ask, smallest.case):
+        return Verdict(name, "the same logits gave two answers: freeze its dropout, or its seed", smallest.case)
+    return smallest
+
+
+def _breaks(ask: Callable[[Case], None], case: Case | None) -> bool:
     try:
-        search()
+        ask(case) if case is not None else None
     except Broken:
-        return smallest[0]
-    except hypothesis.errors.Flaky:
-        return Verdict(name, "the same logits gave two answers: freeze its dropout, or its seed", smallest[0].case)
-    return Verdict(name)
+        return True
+    return False
 
 
 @contextmanager

@@ -1,0 +1,175 @@
+"""Where a loss answers, found by trial, and in which arithmetic: what it refuses is named, and is no mistake.
+
+All values of the loss are asked for here, and each is remembered: the laws ask much of the same.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .frameworks import Loss, Outcome, Unusable
+
+Mix = dict[float, float]  # alpha: weight; the sum of the losses at these alphas with these weights
+
+EPSILONS = {"float64": 1e-12, "float32": 2.0**-24, "float16": 2.0**-11, "bfloat16": 2.0**-8}
+"""The error of a rounded number; float64's is 1e-16, but a wrong loss is never so nearly right."""
+
+LOST = {"bfloat16": 2.0**-10, "float16": 2.0**-15, "float32": 2.0**-28}  # changes that rounding to these types loses
+BASES = ((4, 5), (4, 10), (4, 100), (4, 1000), (4, 2), (4, 3), (1, 5), (32, 10))  # B and N that are tried first
+SMALL = [(B, N) for B in (1, 2, 3) for N in (2, 3, 4, 5)]
+TEMPERATURES = (1, 2, 0.5, 4, 2.5, 20, 3, 5, 6, 7, 8, 9, 10, 12, 15, 16, 25, 30, 40, 50, 64, 100, 200, 1000, 10000, 0.1,
+                0.2, 0.25, 0.3, 0.4, 0.6, 0.7, 0.75, 0.8, 0.9, 0.99, 1.1, 1.25, 1.5, 1.75, 3.5, 4.5, 5.5)  # fmt: skip
+ALPHAS = (1, 0, 0.5, 0.25, 0.75, 0.1, 0.9, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.05, 0.95, 0.01, 0.99, 0.001, 0.999)
+
+
+def random_batch(B: int, N: int, seed: int, deviation: float = 2.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return random logits z and v (B, N) of a deviation, and labels y (B,)."""
+    rng = np.random.default_rng(seed)
+    return rng.normal(0, deviation, (B, N)), rng.normal(0, deviation, (B, N)), rng.integers(0, N, B)
+
+
+class Domain:
+    """Hold what a loss answers to: temperatures, shapes and alphas, and notes on what it refuses.
+
+    base: its B and N, and a T, on which most is asked. types: in which the student, the teacher and T are computed,
+    keys of EPSILONS; precision, the coarsest of them, and epsilon, its error. steady: the largest relative difference
+    between two calls with the same arguments. Raises Unusable for a function that answers nowhere, or at random.
+    """
+
+    def __init__(self, loss: Loss, seed: int = 0) -> None:
+        self.loss, self.notes, self._known = loss, list[str](), dict[Any, Outcome]()
+        self.types = dict[str, str]()
+        self._bytes = 0
+        compiled = loss.framework in ("jax", "keras")  # each new shape then costs a tenth of a second
+        rng = np.random.default_rng(seed)
+        self.base, self.T, self.alpha = self._first_answer()
+        self.temperatures = self._answered(
+            "temperatures",
+            [*TEMPERATURES, *(float(f"{10**e:.3g}") for e in rng.uniform(-1, 2, 8))],
+            lambda T: (*self.base, T),
+        )
+        drawn = [(67, int(rng.integers(2, 9))), (2, 1000)]
+        if not compiled:
+            drawn += [(int(rng.integers(5, 13)), int(rng.integers(65, 200))), (int(rng.integers(33, 67)) | 1, 10),
+                      (1, int(rng.integers(500, 1000))), (17, 101)]  # fmt: skip
+        others = [] if self.base == BASES[0] else [(1, self.base[1]), (67, self.base[1])]
+        small = [(1, 2), (3, 5)][: 2 - loss.slow] if compiled else SMALL
+        self.shapes = self._answered("shapes", [*small, self.base, *drawn, *others], lambda shape: (*shape, self.T))
+        self.alphas = [self.alpha]
+        if loss.takes_labels:
+            drawn_alphas = [float(f"{a:.3g}") for a in rng.uniform(0, 1, 3)]
+            self.alphas = self._answered("alphas", [*ALPHAS, *drawn_alphas], lambda a: (*self.base, self.T, a))
+        self.precision = self._precision()
+        self.epsilon = EPSILONS[self.precision]
+
+    def at(self, mix: Mix, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray | None = None) -> Outcome:
+        """Return value and gradients at a mix of alphas; y None stands for labels of 0."""
+        y = np.zeros(len(z), dtype=np.int64) if y is None else y
+        parts = [(weight, self.ask(alpha, z, v, T, y)) for alpha, weight in mix.items()]
+        if len(parts) == 1 and parts[0][0] == 1:
+            return parts[0][1]
+
+        def total(of: Callable[[Outcome], Any]) -> Any:
+            return None if of(parts[0][1]) is None else sum(weight * of(part) for weight, part in parts)
+
+        return Outcome(
+            total(lambda o: o.value), total(lambda o: o.gradient), total(lambda o: o.teacher_gradient),
+            sum(abs(weight) * part.size for weight, part in parts), parts[0][1].changed,
+        )  # fmt: skip
+
+    def ask(self, alpha: float, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) -> Outcome:
+        """Return value and gradients as the loss gives them, from memory where it gave them before."""
+        key = alpha, T, z.dtype, v.dtype, z.shape, z.tobytes(), v.tobytes(), y.tobytes()
+        if key not in self._known:
+            self._bytes += 4 * z.nbytes
+            if self._bytes > 1e8:
+                self._known.clear()
+                self._bytes = 0
+            self._known[key] = self.loss(z, v, T, y, alpha)
+        return self._known[key]
+
+    def _first_answer(self) -> tuple[tuple[int, int], float, float]:
+        """Return the first B and N, T and alpha that are answered. Raises Unusable with the first of the errors."""
+        first: Unusable | None = None
+        alphas = (1.0, 0.5) if self.loss.takes_labels else (1.0,)
+        for (B, N), T, alpha in ((b, T, a) for T in (4.0, 1.0, 20.0, 0.5) for a in alphas for b in BASES):
+            z, v, y = random_batch(B, N, 7)
+            try:
+                values = [self.loss(z, v, T, y, alpha).value for _ in range(4)]
+            except Unusable as error:
+                first = first or error
+                continue
+            middle = max(abs(values[0]), 1e-300)
+            apart = np.ptp(values) / middle if np.isfinite(values).all() else 0.0
+            if apart > 5e-7:  # more than sums in another order make in float32
+                raise Unusable("the same logits gave two values: freeze its dropout, or its seed")
+            self.steady = float(apart)
+            return (B, N), T, alpha
+        assert first is not None
+        raise first
+
+    def _answered(self, what: str, pool: Sequence[Any], at: Callable[[Any], tuple[Any, ...]]) -> list[Any]:
+        """Return those of the pool that the loss does not refuse, each once, and note the others."""
+        answered, refused = list[Any](), dict[Any, str]()
+        for one in dict.fromkeys(pool):
+            B, N, T, *alpha = at(one)
+            z, v, y = random_batch(B, N, 0)
+            try:
+                self.ask(alpha[0] if alpha else self.alpha, z, v, float(T), y)
+            except Unusable as error:
+                refused[one] = str(error)
+            else:
+                answered.append(one)
+        if refused:
+            self.notes.append(f"it refuses {_described(what, answered, refused)}")
+        return answered
+
+    def _precision(self) -> str:
+        """Return the coarsest type met: the one that loses a change of one logit, or of T, as small as its rounding.
+
+        Logits that do not matter at all are left out.
+        """
+        (B, N), rng = self.base, np.random.default_rng(0)
+        z, v, y = random_batch(B, N, 7)
+        T, alpha = (1.0 if 1 in self.temperatures else self.T), (0.5 if 0.5 in self.alphas else self.alpha)
+        mid = self.ask(alpha, z, v, T, y).value
+        noise = 4 * self.steady * abs(mid)
+
+        def moves(which: int, place: tuple[int, int], by: float) -> bool:
+            given = [z.copy(), v.copy(), np.full((B, N), T)]
+            given[which][place] *= 1 + by
+            return not abs(self.ask(alpha, given[0], given[1], float(given[2][place]), y).value - mid) <= noise
+
+        for which, name in enumerate(("student", "teacher", "T")):
+            places = [(int(rng.integers(B)), int(rng.integers(N))) for _ in range(24)]
+            heard = [place for place in places if moves(which, place, 0.3)]
+            kinds = LOST if name != "T" else {"float32": LOST["float32"]}  # a T in whole tenths is no type
+            lost = [t for t, by in kinds.items() if 2 * sum(moves(which, place, by) for place in heard) < len(heard)]
+            if name == "T" and heard and not moves(which, heard[0], LOST["float16"]):
+                lost = []
+            self.types[name] = lost[0] if len(heard) > 3 and lost else "float64"
+        return max(self.types.values(), key=EPSILONS.__getitem__)
+
+
+def _described(what: str, answered: Sequence[Any], refused: dict[Any, str]) -> str:
+    """Return in words what is refused: beyond a border where there is one, else one by one."""
+    if what == "shapes":
+        for axis in sorted((0, 1), key=lambda axis: len({shape[axis] for shape in answered})):
+            letter, taken = "BN"[axis], {shape[axis] for shape in answered}
+            never = {shape[axis] for shape in refused} - taken
+            if never and all(shape[axis] in never for shape in refused):
+                return f"{letter} = {_listed(never)} ({next(iter(refused.values()))})"
+    border = ""
+    if what != "shapes" and answered:
+        low, high = min(answered), max(answered)
+        below, above = [x for x in refused if x < low], [x for x in refused if x > high]
+        if len(below) + len(above) == len(refused):
+            border = " and ".join([f"below {low:g}"] * bool(below) + [f"above {high:g}"] * bool(above))
+    return f"{what} {border or _listed(refused)} ({next(iter(refused.values()))})"
+
+
+def _listed(values: Iterable[Any]) -> str:
+    found = sorted(values)
+    shown = [f"{x:g}" if isinstance(x, (int, float)) else str(x) for x in found]
+    return ", ".join(shown if len(shown) < 8 else [*shown[:3], "...", shown[-1]])
