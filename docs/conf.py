@@ -15,6 +15,7 @@ html_theme = "furo"
 html_title = "minidistill"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_extra_path = ["page.html"]
 html_copy_source = html_show_sourcelink = html_show_sphinx = html_show_copyright = False
 pygments_style, pygments_dark_style = "friendly", "github-dark"
 autodoc_member_order = "bysource"

@@ -1,8 +1,7 @@
 """Every training of the examples as a named recipe, and the losses that are compared.
 
 Rates and dropout were chosen on the first 50,000 training images, by the errors on the last 10,000, in single runs; the
-test set chose nothing. The teachers of 40 epochs are in docs/results/validation.json (examples/validate.py), the others
-in docs/reproduction.md. The lengths are a budget of two hours on two cores.
+test set chose nothing: examples/validate.py, docs/sweeps.md. The lengths are a budget of two hours on two cores.
 """
 
 import argparse

@@ -31,6 +31,7 @@ SCRIPTS = {
     "validation": "examples/validate",
     "validation_teacher": "examples/validate",
     "validation_more": "examples/validate",
+    "validation_start": "examples/validate",
     "step": "tests/benchmarks/step",
     "epoch": "tests/benchmarks/epoch",
     "prediction": "tests/benchmarks/prediction",
