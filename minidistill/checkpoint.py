@@ -226,9 +226,14 @@ class Keeper:
             fixed = name.startswith("layer.") and not name.startswith(own)
             if not (kept[name] == numbers[name] if fixed else _kind(kept[name]) == _kind(numbers[name])):
                 raise DataError(f"{path} must hold {name} as in {network}, got {shown(kept[name])}")
-        if any(len(history[name]) != steps // per_epoch for name in ("seconds", "learning_rate", "loss")):
-            raise DataError(f"{path} must hold a history of {steps // per_epoch} epochs")
+        for name, row in (("seconds", ()), ("learning_rate", ()), ("loss", (network.replicas,)), ("errors", None)):
+            rows, of = np.array(history[name]), (network.replicas,) if row is None else row
+            epochs = 0 if row is None and course.validation is None else steps // per_epoch
+            if rows.dtype.kind not in "fi" or rows.shape != ((epochs, *of) if epochs else (0,)):
+                raise DataError(f"{path} must hold the {name} of {epochs} epochs, got {shown(history[name])}")
         type(monitor.history)(**history)
+        if type(record["begun"]) is not int or not record["seconds"] >= 0:
+            raise DataError(f"{path} must hold how long the training took before")
         known = [record["start"], _digest(arrays, record["numbers"])]
         if course.best is not None:
             known.append(_digest(arrays | {"parameters": arrays["best"]}, record["numbers"]))

@@ -27,3 +27,14 @@ def test_the_growth_benchmark_measures_images_and_replicas(tmp_path: Path) -> No
     results = results_of(tmp_path, "tests/benchmarks/growth.py", "--small", "--repeats", "1")
     assert {r["kind"] for r in results if "kind" in r} == {"in memory", "mapped"}
     assert [r["replicas"] for r in results if "replicas" in r] == [1, 2]
+
+
+def test_the_evidence_is_gathered_and_nothing_in_it_is_wrong(tmp_path: Path) -> None:
+    options = ("--only", "fuzz", "forged", "full", "--inputs", "200")
+    results = results_of(tmp_path, "tests/benchmarks/evidence.py", *options)
+    assert {r["event"].split()[0] for r in results} >= {"safetensors", "npz", "npy", "CSV", "IDX", "Network.save,"}
+    for r in results:
+        assert r["tried"] == r["told"] + r["read"]
+        assert r["other"] == 0
+        assert r["told"] > 0
+        assert not (r["read_is_wrong"] and r["read"])

@@ -68,8 +68,8 @@ class Count:
             print(f"{self.event}: {one}", file=sys.stderr)
         return {
             "event": self.event, "tried": self.told + self.read + len(self.other), "told": self.told, "read": self.read,
-            "read_is_wrong": self.checked, "other": len(self.other), "peak_mib": None if self.peak is None else round(self.peak / 2**20, 2),
-            "command": f"{SELF} --only {self.only}",
+            "read_is_wrong": self.checked, "other": len(self.other), "command": f"{SELF} --only {self.only}",
+            "peak_mib": None if self.peak is None else round(self.peak / 2**20, 2),
         }  # fmt: skip
 
 
@@ -350,12 +350,16 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=20_000, help="of each fuzzed kind (default: 20,000)")
     parser.add_argument("--only", choices=SECTIONS, nargs="+", default=list(SECTIONS), help="some of the sections")
     parser.add_argument("--jobs", type=int, help="sections at a time (default: one for each core)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there, into what others wrote")
     options = parser.parse_args()
     with ProcessPoolExecutor(options.jobs) as pool:
         results = [
             row for rows in pool.map(section, options.only, [options.inputs] * len(options.only)) for row in rows
         ]
+    if options.json and options.json.exists():  # other sections keep the rows that they had
+        before = json.loads(options.json.read_text(encoding="utf-8"))["results"]
+        results += [r for r in before if r["command"] not in {new["command"] for new in results}]
+    results.sort(key=lambda r: list(SECTIONS).index(r["command"].split()[-1]))
     harness.save(options.json, results)
     wrong = [r for r in results if r["other"] or (r["read_is_wrong"] and r["read"])]
     sys.exit(1 if wrong else 0)
