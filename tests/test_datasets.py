@@ -1,11 +1,13 @@
 """Data comes in as it was written or not at all: IDX files, the embedded MNIST, data sets, transfer sets."""
 
 import gzip
+import io
 import json
 import re
 import struct
 import tracemalloc
 import warnings
+import zipfile
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -28,7 +30,7 @@ from minidistill import (
     softmax,
 )
 from minidistill.backend import Backend
-from minidistill.datasets import read_idx
+from minidistill.datasets import read_array, read_idx
 
 CODES = {"u1": 0x08, "i1": 0x09, "i2": 0x0B, "i4": 0x0C, "f4": 0x0D, "f8": 0x0E}
 FASHION = Path("/usr/share/datasets/fashion-mnist")  # Debian's package dataset-fashion-mnist
@@ -725,3 +727,35 @@ def test_probabilities_that_are_rounded_are_told_from_logits_and_taken_as_what_t
     with pytest.raises(ArgumentError, match=r"^logits must not be probabilities, got rows in \[0, 1\]"):
         TransferSet(x, p, backend="numpy")
     TransferSet(x, p, backend="numpy", probabilities=True)
+
+
+@pytest.mark.parametrize("kind", ["npy", "npz", "length"])
+def test_a_forged_header_of_numpys_takes_no_memory(kind: str, tmp_path: Path) -> None:
+    file, path = io.BytesIO(), tmp_path / ("x.npz" if kind == "npz" else "x.npy")
+    header = {"descr": "<f4", "fortran_order": False, "shape": (3, 2**40)}
+    np.lib.format.write_array_header_2_0(file, header)
+    content = bytearray(file.getvalue() + bytes(24))
+    if kind == "length":
+        content[8:12] = struct.pack("<I", 2**31)
+    path.write_bytes(content)
+    if kind == "npz":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("x.npy", bytes(content))
+    tracemalloc.start()
+    try:
+        with pytest.raises(DataError, match=r"--inputs must be a readable array, got .*(in \d+ bytes|bytes in \d+)"):
+            read_array("--inputs", path)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_sound_files_of_numpys_are_read_whatever_their_version(compressed: bool, tmp_path: Path) -> None:
+    x = np.arange(3000.0).reshape(30, 100) * 0
+    (np.savez_compressed if compressed else np.savez)(tmp_path / "x.npz", x=x)
+    np.testing.assert_array_equal(read_array("x", tmp_path / "x.npz"), x)
+    for version in ((1, 0), (2, 0), (3, 0)):
+        with (tmp_path / "x.npy").open("wb") as file:
+            np.lib.format.write_array(file, x, version)
+        np.testing.assert_array_equal(read_array("x", tmp_path / "x.npy"), x)

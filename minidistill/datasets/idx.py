@@ -16,7 +16,7 @@ from ..checks import ArgumentError, DataError
 
 _TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP = b"\x1f\x8b"
-_MOST_INFLATED = 1032  # the most that deflate expands: a code of 2 bits stands for at most 258 bytes
+MOST_INFLATED = 1032  # the most that deflate expands: a code of 2 bits stands for at most 258 bytes
 _CHUNK = 1 << 20  # bytes inflated at a time
 _KNOWN = {  # how files begin that are taken for IDX files, in lower case
     _GZIP: "a file compressed twice: decompress it once",
@@ -46,7 +46,7 @@ def read_idx(path: str | os.PathLike[str], sha256: str | None = None) -> np.ndar
             dtype, shape, head = _read_header(path, file)
             size, expected = os.fstat(raw.fileno()).st_size, len(head) + math.prod(shape) * dtype.itemsize
             must = f"{path} must hold {expected} bytes by its header, dimensions {shape}"
-            if compressed and expected > _MOST_INFLATED * size:
+            if compressed and expected > MOST_INFLATED * size:
                 raise DataError(f"{must}, got {size} compressed ones, too few for that")
             content = _inflate(file, head, expected) if compressed else np.memmap(raw, np.uint8, mode="r")
     except DataError:
