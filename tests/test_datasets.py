@@ -729,7 +729,7 @@ def test_probabilities_that_are_rounded_are_told_from_logits_and_taken_as_what_t
     TransferSet(x, p, backend="numpy", probabilities=True)
 
 
-@pytest.mark.parametrize("kind", ["npy", "npz", "length"])
+@pytest.mark.parametrize("kind", ["npy", "npz", "length", "version"])
 def test_a_forged_header_of_numpys_takes_no_memory(kind: str, tmp_path: Path) -> None:
     file, path = io.BytesIO(), tmp_path / ("x.npz" if kind == "npz" else "x.npy")
     header = {"descr": "<f4", "fortran_order": False, "shape": (3, 2**40)}
@@ -737,6 +737,11 @@ def test_a_forged_header_of_numpys_takes_no_memory(kind: str, tmp_path: Path) ->
     content = bytearray(file.getvalue() + bytes(24))
     if kind == "length":
         content[8:12] = struct.pack("<I", 2**31)
+    if kind == "version":
+        file = io.BytesIO()
+        np.save(file, np.zeros(3))
+        content = bytearray(file.getvalue())
+        content[7] = 2  # 1.2, which is none
     path.write_bytes(content)
     if kind == "npz":
         with zipfile.ZipFile(path, "w") as archive:

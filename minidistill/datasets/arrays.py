@@ -46,10 +46,11 @@ def _check_promise(file: Any, size: int) -> None:
     """Raise ValueError if a .npy header promises more than `size` bytes: NumPy takes the memory before it looks."""
     start = file.read(12)
     file.seek(0)
-    length = int.from_bytes(start[8:10] if start[6:7] == b"\1" else start[8:12], "little")
+    first = start[6:8] == b"\1\0"  # of the versions; later ones have a longer length
+    length = int.from_bytes(start[8:10] if first else start[8:12], "little")
     if length > size:
         raise ValueError(f"a header of {length} bytes in {size}")
-    first = np.lib.format.read_magic(file) == (1, 0)
+    np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if first else np.lib.format.read_array_header_2_0
     shape, _, dtype = header(file)
     if math.prod(shape) * dtype.itemsize > size:
