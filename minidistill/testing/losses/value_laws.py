@@ -44,8 +44,15 @@ def finite_at_extreme_logits(judge: Judge, case: Case) -> None:
     T = max(case.T, 1.0) if judge.domain.precision == "float16" and 1 in judge.domain.temperatures else case.T
     dtypes = [(np.dtype(np.float64), 1e4, T), (np.dtype(np.float32), 1e4, T)]
     B, N = case.z.shape
+    plain = judge.hard_term is None or judge.hard_term.kind == "cross-entropy"  # others sum over the classes too
     largest = abs(judge.soft_term.factor(B, N, 1.0)) * B * 1e4 if judge.soft_term.named else 0.0
-    if judge.offers_float16 and 1 in judge.domain.temperatures and max(case.z.shape) < 6 and not largest > 4e4:
+    if (
+        plain
+        and judge.offers_float16
+        and 1 in judge.domain.temperatures
+        and max(case.z.shape) < 6
+        and not largest > 4e4
+    ):
         dtypes.append((np.dtype(np.float16), 5e3, 1.0))
     for (dtype, size, at), mix in product(dtypes, judge.mixes):
         z, v = ((size * np.sign(u) + u).astype(dtype) for u in (case.z, case.v))
