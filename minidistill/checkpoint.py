@@ -49,30 +49,37 @@ class Keeper:
         self.seconds = check_number("checkpoint_seconds", seconds, at_least=0)
         self.recipe, self.settings = _recipe(course, objective), json.dumps(_settings(course.optimizer))
         self.trials = _trials(course, objective)
+        ranks = getattr(course.network, "ranks", None)  # parallel.py: all of them read, and the first one writes
+        self.writes = ranks is None or ranks.rank == 0
         self.turn = 0  # whose file is written next
         self.saved, self.due = 0, time.monotonic() + self.seconds  # after so many steps, and when it is time again
         self.signal: int | None = None  # that waits for the end of a step
 
     def __enter__(self) -> "Keeper":
         with ExitStack() as stack:
-            try:
-                self.folder.mkdir(parents=True, exist_ok=True)
-                stack.enter_context(_alone(self.folder))
-                with whole_file(self.folder / NAMES[0], keep=False) as unfinished:  # told before the work
-                    unfinished.touch()
-            except (OSError, ValueError) as error:
-                if isinstance(error, MinidistillError):
-                    raise
-                raise ArgumentError(
-                    f"checkpoint must be a folder that can be written, got {str(self.folder)!r}: {error}"
-                ) from None
-            for unfinished in self.folder.glob("checkpoint-?.safetensors.*.tmp"):  # of a process that was killed
-                unfinished.unlink(missing_ok=True)
+            if self.writes:
+                self._hold(stack)
             self.start = _digest(*self._state())
             self._take_up()
             self.handlers = stack.enter_context(signals_handled(self._note))
             self.stack = stack.pop_all()
         return self
+
+    def _hold(self, stack: ExitStack) -> None:
+        """Make the folder and hold it as long as the stack is open, after trying to write in it: before the work."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_alone(self.folder))
+            with whole_file(self.folder / NAMES[0], keep=False) as unfinished:
+                unfinished.touch()
+        except (OSError, ValueError) as error:
+            if isinstance(error, MinidistillError):
+                raise
+            raise ArgumentError(
+                f"checkpoint must be a folder that can be written, got {str(self.folder)!r}: {error}"
+            ) from None
+        for unfinished in self.folder.glob("checkpoint-?.safetensors.*.tmp"):  # of a process that was killed
+            unfinished.unlink(missing_ok=True)
 
     def __exit__(self, *exception: Any) -> None:
         self.stack.close()
@@ -151,7 +158,8 @@ class Keeper:
             "recipe": self.recipe, "start": self.start, "steps": steps, "numbers": numbers, "begun": monitor.begun,
             "seconds": time.perf_counter() - monitor.start, "history": vars(monitor.history),
         }  # fmt: skip
-        write_tensors(self.folder / NAMES[self.turn], arrays, {"checkpoint": json.dumps(record)})
+        if self.writes:
+            write_tensors(self.folder / NAMES[self.turn], arrays, {"checkpoint": json.dumps(record)})
         self.turn, self.saved, self.due = 1 - self.turn, steps, time.monotonic() + self.seconds
 
     def _take_up(self) -> None:

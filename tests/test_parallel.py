@@ -3,6 +3,7 @@
 Threads stand for ranks where the law is tried often. The same is done by MPI itself where mpiexec is installed.
 """
 
+import contextlib
 import json
 import os
 import pickle
@@ -177,6 +178,36 @@ def test_a_training_goes_on_with_another_number_of_ranks(optimizer: str) -> None
         network, _ = pickle.loads(state)
         assert (network.ranks, network.steps) == (None, alone.steps)
         assert abs(network.parameters - alone.parameters).max() < 1e-12
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_one_rank_keeps_the_checkpoint_and_another_number_of_them_goes_on_from_it(
+    optimizer: str, tmp_path: Path
+) -> None:
+    class CutOff(Exception):
+        pass
+
+    def part(ranks: Ranks | None, last: int = 4, folder: Path | None = tmp_path) -> ParallelNetwork:
+        """Four epochs, cut off after the epoch `last`."""
+        network = ParallelNetwork([md.DenseReLU(36, 15, 0.5), md.Dense(15, 4)], 3, np.float64)
+        network.ranks = ranks
+
+        def after_epoch(epoch: int) -> None:
+            if epoch + 1 == last < 4:
+                raise CutOff
+
+        options: dict[str, Any] = {"epochs": 4, "batch_size": 40, "jitter": 1, "progress": False}
+        options |= {"checkpoint": folder, "checkpoint_seconds": 0, "after_epoch": after_epoch}
+        with contextlib.suppress(CutOff):
+            md.fit(network, images(), md.Objective(3.0, 0.7), OPTIMIZERS[optimizer](), **options)
+        return network
+
+    alone = part(None, folder=None)
+    in_threads(2, lambda ranks: part(ranks, last=1))
+    in_threads(3, lambda ranks: part(ranks, last=3))
+    network = part(None)
+    assert network.steps == alone.steps
+    assert abs(network.parameters - alone.parameters).max() < 1e-12
 
 
 def test_a_copy_is_a_network_like_any_other() -> None:
