@@ -63,8 +63,7 @@ class Recipe:
 
 _TEACHER = Recipe((1600, 1600), 12, 0.3, batch_size=256, dropout=0.2, jitter=2)
 _PLAIN = Recipe((800, 800), 8, 0.2)
-_SOFT = Recipe((800, 800), 8, 0.05, temperature=20.0, alpha=1.0)
-_SMALL = replace(_SOFT, centred=True, weight_scale=0.1, weight_decay=1e-4)
+_SOFT = Recipe((800, 800), 8, 0.05, temperature=20.0, alpha=1.0, centred=True, weight_scale=0.1, weight_decay=1e-4)
 
 TEACHER = {
     "quick": replace(_TEACHER, epochs=5),
@@ -72,7 +71,7 @@ TEACHER = {
     "full": replace(_TEACHER, epochs=60, input_dropout=0.1, dropout=0.4, max_norm=2.0, centred=True, weight_scale=0.25),
 }
 PLAIN = {"quick": replace(_PLAIN, epochs=4), "default": _PLAIN, "full": replace(_PLAIN, epochs=20)}
-SOFT = {"quick": replace(_SOFT, epochs=4, temperature=4.0), "default": _SOFT, "full": replace(_SMALL, epochs=40)}
+SOFT = {"quick": replace(_SOFT, epochs=4, temperature=4.0), "default": _SOFT, "full": replace(_SOFT, epochs=40)}
 JITTERED = {name: replace(recipe, jitter=2) for name, recipe in SOFT.items()}
 MEMBER = replace(_TEACHER, units=(800, 800))  # one network of an ensemble
 

@@ -14,7 +14,8 @@ from store import Store
 
 import minidistill as md
 
-SHORT, HARD, TAUGHT = TEACHER["default"], PLAIN["default"], SOFT["default"]
+SHORT, HARD = TEACHER["default"], PLAIN["default"]
+TAUGHT = replace(SOFT["default"], centred=False, weight_scale=1.0, weight_decay=0.0)  # as most sweeps start
 TEACHERS = ((0, 0.2, 0.3), (0.1, 0.2, 0.3), (0.1, 0.25, 0.3), (0, 0.2, 0.4))  # dropout: inputs, units; rate
 LONGER = ((0, 0.2), (0, 0.35), (0.1, 0.35), (0.1, 0.5))
 FEW = 1_500  # images, which are 3%; they are trained on for as long as in 03_less_data.py

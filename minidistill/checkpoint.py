@@ -8,6 +8,7 @@ Left out: what an after_epoch, or an objective of one's own, remembers; and the 
 
 import hashlib
 import json
+import math
 import os
 import time
 import warnings
@@ -358,7 +359,7 @@ def _data_digest(data: Dataset | None) -> str | None:
 
 
 def _add(digest: Any, array: Any, backend: Backend) -> None:
-    rows = max(1, CHUNK // max(1, array.nbytes // len(array)))
+    rows = max(1, CHUNK // max(1, math.prod(array.shape[1:]) * array.dtype.itemsize))
     for start in range(0, len(array), rows):
         digest.update(np.ascontiguousarray(backend.to_host(array[start : start + rows])).data)
 
