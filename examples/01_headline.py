@@ -38,6 +38,9 @@ NAMES = {  # with the paper's number of errors (Hinton, Vinyals, Dean 2015, sect
 def main() -> None:
     options = parser(__doc__, seeds=3)
     options.add_argument("--teachers", type=int, metavar="M", help="teachers of --full, which it needs (default: 3)")
+    options.add_argument(
+        "--no-ensemble", action="store_true", help="without the ensemble's students, a third of --full"
+    )
     options.add_argument("--train-teacher", action="store_true", help="train the teacher instead of using its logits")
     options.add_argument(
         "--teacher-units", type=int, default=1600, choices=(1200, 1600), help="in a hidden layer (default: 1600)"
@@ -114,8 +117,9 @@ def experiment(
     if kind == "full":
         moved = [store.transfer([t], train, jitter=2) for t in teachers]
         count("jittered", taught(store, jittered, moved, seeds, "soft targets, jitter"))
-        together = [store.transfer(teachers, train, jitter=2)]
-        count("from_ensemble", taught(store, jittered, together, seeds, "ensemble, jitter"))
+        if not arguments.no_ensemble:
+            together = [store.transfer(teachers, train, jitter=2)]
+            count("from_ensemble", taught(store, jittered, together, seeds, "ensemble, jitter"))
         vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
         counts["ensemble"] = [int((vote.argmax(axis=-1) != test.labels).sum())]
     recipes = {"teacher": asdict(recipe), "baseline": asdict(PLAIN[kind].scaled(factor)), "student": asdict(soft)}

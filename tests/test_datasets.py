@@ -699,7 +699,7 @@ def test_the_embedded_transfer_set_is_mnist_with_a_good_teachers_logits(backend)
     assert (transfer.logits.shape, transfer.classes, transfer.jitter) == ((60_000, 10), 10, 0)
     np.testing.assert_array_equal(backend.to_host(transfer.inputs), backend.to_host(train.inputs))
     wrong = backend.to_host(transfer.logits).argmax(axis=-1) != backend.to_host(transfer.labels)
-    assert wrong.mean() < 0.002
+    assert wrong.mean() < 0.003
     about = json.loads((files("minidistill") / "datasets/mnist/teacher.json").read_text("utf-8"))
     assert {"preset", "seed", "recipe", "commit", "test_errors"} == set(about)
     assert about["test_errors"] < 100

@@ -154,7 +154,7 @@ def test_a_changed_loss_trains_anew_under_its_old_title_and_one_written_differen
 @pytest.mark.parametrize(
     ("where", "name", "changed"),
     [
-        (md, "SGD", lambda rate, momentum, max_norm, SGD=md.SGD: SGD(rate, momentum / 2, max_norm=max_norm)),
+        (md, "SGD", lambda rate, momentum, SGD=md.SGD, **options: SGD(rate, momentum / 2, **options)),
         (md, "linear_decay", lambda rate, warmup: md.constant_rate(rate)),
         (md.random, "uniform", lambda *args, uniform=md.random.uniform: 1 - uniform(*args)),  # the first weights
         *((md.random, name, 9) for name in ("DROPOUT", "SHUFFLE", "JITTER")),
