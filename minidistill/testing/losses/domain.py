@@ -21,6 +21,7 @@ SMALL = [(B, N) for B in (1, 2, 3) for N in (2, 3, 4, 5)]
 TEMPERATURES = (1, 2, 0.5, 4, 2.5, 20, 3, 5, 6, 7, 8, 9, 10, 12, 15, 16, 25, 30, 40, 50, 64, 100, 200, 1000, 10000, 0.1,
                 0.2, 0.25, 0.3, 0.4, 0.6, 0.7, 0.75, 0.8, 0.9, 0.99, 1.1, 1.25, 1.5, 1.75, 3.5, 4.5, 5.5)  # fmt: skip
 ALPHAS = (1, 0, 0.5, 0.25, 0.75, 0.1, 0.9, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.05, 0.95, 0.01, 0.99, 0.001, 0.999)
+BATCHES = 5  # that must all be refused before a shape, a temperature or an alpha is
 
 
 def random_batch(B: int, N: int, seed: int, deviation: float = 2.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,17 +111,23 @@ class Domain:
         raise first
 
     def _answered(self, what: str, pool: Sequence[Any], at: Callable[[Any], tuple[Any, ...]]) -> list[Any]:
-        """Return those of the pool that the loss does not refuse, each once, and note the others."""
+        """Return those of the pool that the loss does not refuse, each once, and note the others.
+
+        Refused is what no one of several batches gets an answer for: a loss may fail on some logits alone.
+        """
         answered, refused = list[Any](), dict[Any, str]()
         for one in dict.fromkeys(pool):
             B, N, T, *alpha = at(one)
-            z, v, y = random_batch(B, N, 0)
-            try:
-                self.ask(alpha[0] if alpha else self.alpha, z, v, float(T), y)
-            except Unusable as error:
-                refused[one] = str(error)
-            else:
-                answered.append(one)
+            for seed in range(BATCHES):
+                z, v, y = random_batch(B, N, seed)
+                try:
+                    self.ask(alpha[0] if alpha else self.alpha, z, v, float(T), y)
+                except Unusable as error:
+                    refused.setdefault(one, str(error))
+                else:
+                    answered.append(one)
+                    refused.pop(one, None)
+                    break
         if refused:
             self.notes.append(f"it refuses {_described(what, answered, refused)}")
         return answered
