@@ -47,6 +47,15 @@ def write_network(network: Any, folder: str | os.PathLike[str], labels: Sequence
             path.write_text(content, encoding="utf-8")
 
 
+def write_npz(network: Any, path: str | os.PathLike[str]) -> None:
+    """Write what `Network.export_npz` promises. Raises ArgumentError as `write_network` does."""
+    tensors: dict[str, np.ndarray] = {}
+    for i, layer in enumerate(network.layers):
+        _describe(i, layer, tensors, network.backend.to_host)
+    with whole_file(Path(path)) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, **tensors)  # type: ignore[arg-type]  # names of arrays, and none of NumPy's options
+
+
 def read_network(
     kind: Any, folder: str | os.PathLike[str], backend: Backend | str | None, layers: Iterable[type[Layer]]
 ) -> Any:

@@ -39,6 +39,12 @@ class Storable(Copyable):
 
         return read_network(cls, folder, backend, layers)
 
+    def export_npz(self, path: str | os.PathLike[str]) -> None:
+        """Write the arrays of model.safetensors, each layer's as NUMBER.NAME, as .npz, which NumPy reads alone."""
+        from .folder import write_npz
+
+        write_npz(self, path)
+
     def export_onnx(self, path: str | os.PathLike[str], pixels: bool = False) -> None:
         """Write the network as an ONNX model from "inputs" (rows, n_in) to "logits" (rows, n_out).
 

@@ -306,3 +306,12 @@ def test_without_onnx_the_error_names_the_extra(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "onnx", None)
     with pytest.raises(md.ArgumentError, match="the extra 'onnx' installs"):
         md.Network.mlp([2, 2]).export_onnx(tmp_path / "x.onnx")
+
+
+def test_an_npz_holds_all_that_numpy_needs_to_predict(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).normal(size=(7, 4))
+    network = md.Network([md.Standardise.of(x), md.DenseReLU(4, 30, 0.2), md.Dense(30, 3)], dtype=np.float64)
+    network.export_npz(tmp_path / "student.npz")
+    with np.load(tmp_path / "student.npz", allow_pickle=False) as t:
+        h = np.maximum((x - t["0.mean"]) * t["0.scale"] @ t["1.W"] + t["1.b"], 0)
+        np.testing.assert_allclose(h @ t["2.W"] + t["2.b"], network.backend.to_host(network.predict(x)), rtol=1e-12)
