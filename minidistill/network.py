@@ -88,8 +88,9 @@ class Network(Storable):
         layers += [Dropout(input_dropout)] if input_dropout else []
         layers += [DenseReLU(n, m, dropout) for n, m in pairwise(sizes[:-1])]  # Dense, ReLU, Dropout: fused.py
         network = cls([*layers, Dense(sizes[-2], sizes[-1])], **kwargs)
+        scale = check_number("weight_scale", weight_scale, above=0)
         for W in network.weights():
-            W *= check_number("weight_scale", weight_scale, above=0)
+            W *= scale
         return network
 
     def forward(self, x: Array, step: int | None = None) -> Array:

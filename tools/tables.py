@@ -19,6 +19,7 @@ RESULTS = ROOT / "docs" / "results"
 SCRIPTS = {
     "headline_default": "examples/01_headline",
     "headline_full": "examples/01_headline",
+    "headline_earlier": "examples/01_headline",
     "temperature": "examples/02_temperature",
     "less_data": "examples/03_less_data",
     "unseen_class": "examples/04_unseen_class",
