@@ -7,9 +7,10 @@ import numpy as np
 
 from .batches import Batches
 from .checks import ArgumentError, check_kind
+from .course import Course
 from .datasets import Dataset
 from .measure import check_alive, check_trainable, errors
-from .monitor import Course, History, Monitor
+from .monitor import History, Monitor
 from .network import Network
 from .objective import LossFunction, Objective, on_batches
 from .optim import Optimizer
