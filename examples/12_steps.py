@@ -1,0 +1,109 @@
+"""What brought the errors down? From the usual recipe to the full one, a step at a time, for teachers and students.
+
+Each row is the row before it with one thing changed. The students of a seed have the same teacher, trained by the last
+of the teachers' recipes, until the last row gives them all teachers together.
+"""
+
+import statistics
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import plots
+from common import finish, footer, mean_and_spread, parser, run, start, table
+from recipes import JITTERED, SOFT, TEACHER, Recipe, suited
+from store import Store
+
+import minidistill as md
+
+SHORT = {
+    "quick": (1, 1),
+    "default": (6, 4),
+    "full": (12, 20),
+}  # epochs of teachers and students before they train longer
+ALL = "all teachers' mean logits"
+
+
+def main() -> None:
+    arguments = parser(__doc__, seeds=3).parse_args()
+    train, test = start(arguments)
+    store, seeds = Store(arguments.runs), range(arguments.seeds)
+    of_teachers, of_students = ladders(arguments.preset)
+    errors: dict[str, dict[str, list[int]]] = {"teacher": {}, "student": {}}
+    teachers: list[md.Network] = []
+    for name, recipe in of_teachers.items():
+        teachers = list(store.train_each(suited(recipe, arguments), train, seeds, f"teacher, {name}"))
+        errors["teacher"][name] = [md.errors(teacher, test) for teacher in teachers]
+    vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
+    errors["teacher"]["all teachers' vote"] = [int((vote.argmax(axis=-1) != test.labels).sum())]
+    for name, recipe in of_students.items():
+        errors["student"][name] = []
+        for seed in seeds:
+            together = teachers if name == ALL else [teachers[seed]]
+            transfer = store.transfer(together, train, recipe.jitter)
+            student = store.train(suited(recipe, arguments), transfer, seed, f"student, {name}, seed {seed}")
+            errors["student"][name].append(md.errors(student, test))
+    finish(arguments, store.seconds, {"errors": errors}, report, draw)
+
+
+def ladders(kind: str) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
+    """Return the recipes of the teachers and of the students, each with one thing changed from the one before."""
+    full, clean, moved = TEACHER[kind], SOFT[kind], JITTERED[kind]
+    few, some = SHORT[kind]
+    if kind == "quick":
+        full, clean, moved = (recipe.with_units(100) for recipe in (full, clean, moved))
+    usual = {"input_dropout": 0.0, "dropout": 0.2, "max_norm": None, "centred": False, "weight_scale": 1.0}
+    teacher = replace(full, epochs=few, **usual)  # type: ignore[arg-type]
+    small = replace(teacher, centred=True, weight_scale=0.25)
+    held = replace(small, input_dropout=0.1, dropout=0.4, max_norm=2.0)
+    student = replace(clean, epochs=some, centred=False, weight_scale=1.0, weight_decay=0.0)
+    centred = replace(student, centred=True)
+    return {
+        f"He's weights, {few} epochs": teacher,
+        "mean image taken away, weights × 0.25": small,
+        "dropout 0.1 and 0.4, max-norm 2": held,
+        f"{full.epochs} epochs": replace(held, epochs=full.epochs),
+    }, {
+        f"He's weights, {some} epochs": student,
+        "mean image taken away": centred,
+        "weights × 0.1": replace(centred, weight_scale=0.1),
+        "weight decay 0.0001": replace(clean, epochs=some),
+        f"{clean.epochs} epochs": clean,
+        f"images moved, {moved.epochs} epochs": moved,
+        ALL: moved,
+    }
+
+
+def report(results: dict[str, Any]) -> str:
+    """Return a row for each step: its errors, and what they are less than before it."""
+    rows: list[list[object]] = [["test errors, from step to step", "mean ± sd", "each seed", "change"]]
+    for of, steps in results["errors"].items():
+        before = None
+        for name, errors in steps.items():
+            mean = statistics.mean(errors)
+            change = "" if before is None else f"{mean - before:+.1f}"
+            rows.append([f"{of}: {name}", mean_and_spread(errors), " ".join(map(str, errors)), change])
+            before = mean
+    return f"\n{table(rows)}\n{footer(results)}"
+
+
+def finding(results: dict[str, Any]) -> str:
+    """Say what the first and the last student leave, and which step brought most."""
+    means = {name: statistics.mean(errors) for name, errors in results["errors"]["student"].items()}
+    names, values = list(means), list(means.values())
+    best = int(np.argmin(np.diff(values))) + 1
+    return (
+        f"From {values[0]:.0f} errors of a student to {values[-1]:.0f}; most by one step, {names[best]}: "
+        f"{values[best] - values[best - 1]:+.0f}"
+    )
+
+
+def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
+    """Draw a row for each step, the teachers' above the students'."""
+    rows = {f"{of}: {name}": errors for of, steps in results["errors"].items() for name, errors in steps.items()}
+    plots.dots(axes, rows, strong=[name for name in rows if name.startswith("student")])
+    plots.title(figure, finding(results))
+
+
+if __name__ == "__main__":
+    run(main)
