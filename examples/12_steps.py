@@ -1,7 +1,7 @@
 """What brought the errors down? From the usual recipe to the full one, a step at a time, for teachers and students.
 
-Each row is the row before it with one thing changed. The students of a seed have the same teacher, trained by the last
-of the teachers' recipes, until the last row gives them all teachers together.
+Each row is the row before it with one thing changed. The teachers begin in the size of the students. The students of a
+seed have one teacher, by the last of the teachers' recipes, until the last row gives each of them all the teachers.
 """
 
 import statistics
@@ -52,24 +52,26 @@ def ladders(kind: str) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
     few, some = SHORT[kind]
     if kind == "quick":
         full, clean, moved = (recipe.with_units(100) for recipe in (full, clean, moved))
+    width = clean.units[0]
     usual = {"input_dropout": 0.0, "dropout": 0.2, "max_norm": None, "centred": False, "weight_scale": 1.0}
-    teacher = replace(full, epochs=few, **usual)  # type: ignore[arg-type]
+    teacher = replace(full.with_units(width), epochs=few, **usual)  # type: ignore[arg-type]
     small = replace(teacher, centred=True, weight_scale=0.25)
     held = replace(small, input_dropout=0.1, dropout=0.4, max_norm=2.0)
     student = replace(clean, epochs=some, centred=False, weight_scale=1.0, weight_decay=0.0)
     centred = replace(student, centred=True)
     return {
-        f"He's weights, {few} epochs": teacher,
+        f"{width} units, He's weights, {few} epochs": teacher,
         "mean image taken away, weights × 0.25": small,
         "dropout 0.1 and 0.4, max-norm 2": held,
-        f"{full.epochs} epochs": replace(held, epochs=full.epochs),
+        f"{full.epochs} epochs": full.with_units(width),
+        f"{full.units[0]} units": full,
     }, {
         f"He's weights, {some} epochs": student,
         "mean image taken away": centred,
         "weights × 0.1": replace(centred, weight_scale=0.1),
         "weight decay 0.0001": replace(clean, epochs=some),
         f"{clean.epochs} epochs": clean,
-        f"images moved, {moved.epochs} epochs": moved,
+        "images moved": moved,
         ALL: moved,
     }
 
