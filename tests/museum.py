@@ -107,6 +107,11 @@ def refuses_high_temperatures(z, v, T):
     return kl_value_alone(z, v, T)
 
 
+@refusing(lambda z, T: int(T) == T, "T must be whole")
+def refuses_temperatures_between(z, v, T):
+    return kl_batchmean_t2(z, v, T)
+
+
 @refusing(lambda z, T: len(z) > 1, "a batch must have two rows at least")
 def refuses_batches_of_1(z, v, T):
     return kl_batchmean_t2(z, v, T)
@@ -214,6 +219,7 @@ for _name in ("label_smoothing", "label_smoothing_over_the_others", "weighted_cl
 UNUSUAL = [  # and what its report says of it
     (refuses_low_temperatures, "temperatures below 1 (it raised ValueError: T must be >= 1)"),
     (refuses_high_temperatures, "temperatures above 100 (it raised"),
+    (refuses_temperatures_between, "54.7 (it raised ValueError: T must be whole)"),
     (refuses_batches_of_1, "B = 1 (it raised"),
     (refuses_all_but_10_classes, "N = 2, 3, 4, "),
     (refuses_the_ends_of_alpha, "alphas below 0.001 and above 0.999 (it raised"),
