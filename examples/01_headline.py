@@ -31,6 +31,7 @@ NAMES = {  # with the paper's number of errors (Hinton, Vinyals, Dean 2015, sect
     "student": ("student, soft targets", 74),
     "jittered": ("student, soft targets, jitter", None),
     "ensemble": ("ensemble of the teachers", None),
+    "clean_ensemble": ("student of the ensemble", None),
     "from_ensemble": ("student of the ensemble, jitter", None),
 }
 
@@ -51,14 +52,16 @@ def main() -> None:
         "--save-logits",
         type=Path,
         metavar="FILE.npy",
-        help="write the first teacher's there, as float16, and what they are of to FILE.json",
+        help="write the teachers' mean logits there, as float16, and what they are of to FILE.json",
     )
     arguments = options.parse_args()
     train, test = start(arguments, outputs=check_options(arguments))
     store = Store(arguments.runs)
     results, networks = experiment(arguments, store, train, test)
     for name, network in networks.items():
-        results[name] |= asdict(prediction_cost(network, seconds=0.1 if arguments.preset == "quick" else 0.5))
+        cost = asdict(prediction_cost(network, seconds=0.1 if arguments.preset == "quick" else 0.5))
+        together = {"parameters": network.replicas, "bytes": network.replicas, "per_second": 1 / network.replicas}
+        results[name] |= {of: value * together.get(of, 1) for of, value in cost.items()}
     finish(arguments, store.seconds, results, report, draw)
 
 
@@ -100,9 +103,6 @@ def experiment(
     numbers = range((arguments.teachers if kind == "full" else 1) if live else 0)
     teachers = list(store.train_each(recipe, train, numbers, "teacher"))
     clean = [store.transfer([t], train) for t in teachers] or [soft_targets(arguments, store, train)]
-    if arguments.save_logits:
-        save_logits(arguments.save_logits, clean[0], teachers[0], asdict(recipe), test, kind)
-
     counts: dict[str, list[int]] = {}
     networks: dict[str, md.Network] = {}  # one of each arm: all together would take most of the memory
 
@@ -114,22 +114,29 @@ def experiment(
     count("teacher", teachers)
     count("baseline", store.train_each(PLAIN[kind].scaled(factor), train, seeds, "hard labels"))
     count("student", taught(store, soft, clean, seeds, "soft targets"))
+    if teachers:
+        vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
+        together = int((vote.argmax(axis=-1) != test.labels).sum())
+        if arguments.save_logits:
+            about = {"preset": kind, "seeds": list(numbers), "recipe": asdict(recipe), "test_errors": together}
+            save_logits(arguments.save_logits, store.transfer(teachers, train), about)
     if kind == "full":
         moved = [store.transfer([t], train, jitter=2) for t in teachers]
         count("jittered", taught(store, jittered, moved, seeds, "soft targets, jitter"))
+        counts["ensemble"] = [together]
         if not arguments.no_ensemble:
-            together = [store.transfer(teachers, train, jitter=2)]
-            count("from_ensemble", taught(store, jittered, together, seeds, "ensemble, jitter"))
-        vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
-        counts["ensemble"] = [int((vote.argmax(axis=-1) != test.labels).sum())]
+            for name, student in (("clean_ensemble", soft), ("from_ensemble", jittered)):
+                transfers = [store.transfer(teachers, train, student.jitter)]
+                count(name, taught(store, student, transfers, seeds, f"ensemble, jitter {student.jitter}"))
     recipes = {"teacher": asdict(recipe), "baseline": asdict(PLAIN[kind].scaled(factor)), "student": asdict(soft)}
     if kind == "full":
         recipes["jittered"] = asdict(jittered)
+    results: dict[str, Any] = {"recipes": recipes}
     if not teachers:
         embedded = json.loads((files("minidistill") / "datasets/mnist/teacher.json").read_text("utf-8"))
         recipes["teacher"], counts["teacher"] = embedded["recipe"], [embedded["test_errors"]]
-        networks["teacher"] = recipe.network(train, 0)  # untrained, it costs what a trained one does
-    results: dict[str, Any] = {"recipes": recipes}
+        networks["teacher"] = recipe.network(train, embedded["seeds"])  # untrained, they cost what trained ones do
+        results["taught_by"] = len(embedded["seeds"])
     results |= {name: {"errors": counts[name], "test_size": len(test)} for name in NAMES if name in counts}
     return results, networks
 
@@ -143,13 +150,19 @@ def taught(
     return (next(students[i % M]) for i in range(len(seeds)))
 
 
+def named(results: dict[str, Any], name: str) -> tuple[str, int | None]:
+    """Return an arm's name and the paper's errors, which are of one teacher; the embedded logits may be of several."""
+    together = results.get("taught_by", 1)
+    return (f"{together} teachers together", None) if name == "teacher" and together > 1 else NAMES[name]
+
+
 def report(results: dict[str, Any]) -> str:
     """Return two tables, errors and costs, and what distillation gained."""
     present = [name for name in NAMES if name in results]
     rows: list[list[object]] = [["test errors", "mean ± sd", "each seed", "paper"]]
     costs: list[list[object]] = [["cost of deployment", "parameters", "bytes", "one image", "images/s in batches"]]
     for name in present:
-        (label, paper), r = NAMES[name], results[name]
+        (label, paper), r = named(results, name), results[name]
         shown = paper if paper and results["data"] == "MNIST" else "-"
         rows.append([label, mean_and_spread(r["errors"]), " ".join(map(str, r["errors"])), shown])
         if "bytes" in r and name in ("teacher", "baseline", "student"):
@@ -169,27 +182,26 @@ def report(results: dict[str, Any]) -> str:
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """Draw a dot for each seed, a line at their mean, a cross at the paper's number."""
     present = [name for name in NAMES if name in results]
-    plots.dots(axes, {NAMES[name][0]: results[name]["errors"] for name in present}, strong=["student, soft targets"])
-    papers = [(row, NAMES[name][1]) for row, name in enumerate(present) if NAMES[name][1]]
+    names = [named(results, name) for name in present]
+    counts = {label: results[name]["errors"] for name, (label, _) in zip(present, names, strict=True)}
+    plots.dots(axes, counts, strong=["student, soft targets"])
+    papers = [(row, paper) for row, (_, paper) in enumerate(names) if paper]
     if results["data"] == "MNIST":
         axes.plot([paper for _, paper in papers], [row for row, _ in papers], "x", color="black")
     axes.set(
         xlabel=f"errors on {results['student']['test_size']:,} test images; dots: seeds, ×: the paper", xlim=(0, None)
     )
     mean = {name: f"{statistics.mean(results[name]['errors']):.0f}" for name in present}
+    whose = "teachers" if results.get("taught_by", 1) > 1 else "the teacher"
     text = f"{mean['student']} errors with soft targets, {mean['baseline']} with labels"
-    plots.title(figure, text + (f"; {mean['teacher']} by the teacher" if "teacher" in mean else ""))
+    plots.title(figure, text + (f"; {mean['teacher']} by {whose}" if "teacher" in mean else ""))
 
 
-def save_logits(
-    path: Path, clean: md.TransferSet, teacher: md.Network, recipe: dict[str, Any], test: md.Dataset, kind: str
-) -> None:
-    """Write what the package embeds: the first teacher's logits on the training images, and what they are of."""
+def save_logits(path: Path, transfer: md.TransferSet, about: dict[str, Any]) -> None:
+    """Write what the package embeds: teachers' logits on the training images, and what they are of."""
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        np.save(file, clean.backend.to_host(clean.unmoved).astype(np.float16))
-    about = {"preset": kind, "seed": 0, "recipe": recipe, "commit": commit(),
-             "test_errors": md.errors(teacher, test)}  # fmt: skip
-    write_json(path.with_suffix(".json"), about)
+        np.save(file, transfer.backend.to_host(transfer.unmoved).astype(np.float16))
+    write_json(path.with_suffix(".json"), about | {"commit": commit()})
 
 
 if __name__ == "__main__":
