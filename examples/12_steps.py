@@ -1,7 +1,7 @@
 """What brought the errors down? From the usual recipe to the full one, a step at a time, for teachers and students.
 
-Each row is the row before it with one thing changed. The teachers begin in the size of the students. The students of a
-seed have one teacher, by the last of the teachers' recipes, until the last row gives each of them all the teachers.
+Each row is the row before it with one thing changed. The teachers begin in the size of the students, who are taught by
+those of the teachers' last recipe: each seed by its own, until a row gives every one of them all the teachers.
 """
 
 import statistics
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import plots
 from common import finish, footer, mean_and_spread, parser, run, start, table
-from recipes import JITTERED, SOFT, TEACHER, Recipe, suited
+from recipes import SOFT, TEACHER, Recipe, suited
 from store import Store
 
 import minidistill as md
@@ -20,8 +20,9 @@ SHORT = {
     "quick": (1, 1),
     "default": (6, 4),
     "full": (12, 20),
-}  # epochs of teachers and students before they train longer
-ALL = "all teachers' mean logits"
+}  # epochs of teachers and students, but for the last steps
+LONGER = 4  # times the epochs of a full student, in the last step
+TOGETHER = "all teachers' mean logits"  # from this step on
 
 
 def main() -> None:
@@ -36,11 +37,12 @@ def main() -> None:
         errors["teacher"][name] = [md.errors(teacher, test) for teacher in teachers]
     vote = md.geometric_mean(test.backend.xp.stack([teacher.predict(test.inputs) for teacher in teachers]))
     errors["teacher"]["all teachers' vote"] = [int((vote.argmax(axis=-1) != test.labels).sum())]
+    lessons = [[teacher] for teacher in teachers]
     for name, recipe in of_students.items():
+        lessons = [teachers] * len(seeds) if name == TOGETHER else lessons
         errors["student"][name] = []
         for seed in seeds:
-            together = teachers if name == ALL else [teachers[seed]]
-            transfer = store.transfer(together, train, recipe.jitter)
+            transfer = store.transfer(lessons[seed], train, recipe.jitter)
             student = store.train(suited(recipe, arguments), transfer, seed, f"student, {name}, seed {seed}")
             errors["student"][name].append(md.errors(student, test))
     finish(arguments, store.seconds, {"errors": errors}, report, draw)
@@ -48,31 +50,28 @@ def main() -> None:
 
 def ladders(kind: str) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
     """Return the recipes of the teachers and of the students, each with one thing changed from the one before."""
-    full, clean, moved = TEACHER[kind], SOFT[kind], JITTERED[kind]
+    full, soft = TEACHER[kind], SOFT[kind]
     few, some = SHORT[kind]
     if kind == "quick":
-        full, clean, moved = (recipe.with_units(100) for recipe in (full, clean, moved))
-    width = clean.units[0]
+        full, soft = full.with_units(100), soft.with_units(100)
+    width = soft.units[0]
     usual = {"input_dropout": 0.0, "dropout": 0.2, "max_norm": None, "centred": False, "weight_scale": 1.0}
     teacher = replace(full.with_units(width), epochs=few, **usual)  # type: ignore[arg-type]
-    small = replace(teacher, centred=True, weight_scale=0.25)
-    held = replace(small, input_dropout=0.1, dropout=0.4, max_norm=2.0)
-    student = replace(clean, epochs=some, centred=False, weight_scale=1.0, weight_decay=0.0)
-    centred = replace(student, centred=True)
+    student = replace(soft, epochs=some, centred=False, weight_scale=1.0, weight_decay=0.0)
+    centred, clean, moved = replace(student, centred=True), replace(soft, epochs=some), replace(soft, jitter=2)
     return {
         f"{width} units, He's weights, {few} epochs": teacher,
-        "mean image taken away, weights × 0.25": small,
-        "dropout 0.1 and 0.4, max-norm 2": held,
-        f"{full.epochs} epochs": full.with_units(width),
-        f"{full.units[0]} units": full,
+        "mean image taken away, weights × 0.25": replace(teacher, centred=True, weight_scale=0.25),
+        "dropout 0.1 and 0.4, max-norm 2": replace(full.with_units(width), epochs=few),
+        f"{full.units[0]} units, {full.epochs} epochs": full,
     }, {
         f"He's weights, {some} epochs": student,
         "mean image taken away": centred,
         "weights × 0.1": replace(centred, weight_scale=0.1),
-        "weight decay 0.0001": replace(clean, epochs=some),
-        f"{clean.epochs} epochs": clean,
-        "images moved": moved,
-        ALL: moved,
+        "weight decay 0.0001": clean,
+        TOGETHER: clean,
+        "images moved": replace(moved, epochs=some),
+        f"{LONGER * soft.epochs} epochs": replace(moved, epochs=LONGER * soft.epochs),
     }
 
 
