@@ -16,11 +16,8 @@ from store import Store
 
 import minidistill as md
 
-SHORT = {
-    "quick": (1, 1),
-    "default": (6, 4),
-    "full": (12, 20),
-}  # epochs of teachers and students, but for the last steps
+# Epochs of teachers and of students, but for the last steps.
+SHORT = {"quick": (1, 1), "default": (6, 4), "full": (12, 20)}
 LONGER = 4  # times the epochs of a full student, in the last step
 TOGETHER = "all teachers' mean logits"  # from this step on
 
