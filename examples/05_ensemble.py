@@ -61,7 +61,8 @@ def report(results: dict[str, Any]) -> str:
         cells = [mean_and_spread(errors) if errors else "" for errors in taught]
         rows.append([M, *by_mean.values(), *cells, f"{int(M) * results['latency_us']:,.0f} µs"])
     alone = mean_and_spread(results["alone"])
-    return f"\n{table(rows)}\n\ntest errors; one member alone: {alone}; a student costs one member\n{footer(results)}"
+    note = f"test errors; M = 1 is the first member, the mean of all is {alone}; a student costs one member"
+    return f"\n{table(rows)}\n\n{note}\n{footer(results)}"
 
 
 def finding(results: dict[str, Any]) -> str:
@@ -70,7 +71,7 @@ def finding(results: dict[str, Any]) -> str:
     together, alone = (f"{statistics.mean(e):.0f}" for e in (results["ensemble"][M].values(), results["alone"]))
     students = [errors for by_M in results["student"].values() for errors in by_M.get(M, [])]
     taught = f", its student {statistics.mean(students):.0f}" if students else ""
-    return f"An ensemble of {M} leaves {together} errors{taught}, one member alone {alone}"
+    return f"An ensemble of {M} leaves {together} errors{taught}, one member {alone} on average"
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
@@ -82,7 +83,7 @@ def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
         students = {int(M): statistics.mean(errors) for M, errors in results["student"][how].items()}
         axes.plot(*zip(*students.items(), strict=True) if students else ([], []), color=colour, marker=marker,
                   linestyle="-", markerfacecolor="white", label=f"its student, {how} mean")  # fmt: skip
-    axes.set(xlabel="members M", ylabel="test errors")
+    axes.set(xlabel="members M; M = 1 is the first of them", ylabel="test errors")
     axes.set_xticks([int(M) for M in results["ensemble"]])
     axes.legend()
     plots.title(figure, finding(results))

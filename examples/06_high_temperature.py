@@ -55,7 +55,7 @@ def report(results: dict[str, Any]) -> str:
 
 def finding(results: dict[str, Any]) -> str:
     """Say what the theorem says; the figure shows it on real logits."""
-    return "Twice the temperature, half the error of Eq. 4; and T² keeps the soft gradient's size"
+    return "At a high T, twice the temperature is half the error of Eq. 4, and T² keeps the soft gradient's size"
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:

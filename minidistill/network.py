@@ -86,7 +86,7 @@ class Network(Storable):
         sizes = check_items("sizes", sizes, int, at_least=2)
         layers: list[Layer] = [] if mean is None else [Standardise(mean)]
         layers += [Dropout(input_dropout)] if input_dropout else []
-        layers += [DenseReLU(n, m, dropout) for n, m in pairwise(sizes[:-1])]  # Dense, ReLU, Dropout: fused.py
+        layers += [DenseReLU(*widths, dropout) for widths in pairwise(sizes[:-1])]  # Dense, ReLU, Dropout: fused.py
         network = cls([*layers, Dense(sizes[-2], sizes[-1])], **kwargs)
         scale = check_number("weight_scale", weight_scale, above=0)
         for W in network.weights():

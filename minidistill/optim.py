@@ -1,6 +1,6 @@
 """Optimisers: how the parameters move against their gradients.
 
-w is the flat vector of a network's parameters, g that of their gradients, u the velocity; η is the learning rate, m the
+w is the flat vector of a network's parameters, g that of their gradients, u the velocity; η is the learning rate, μ the
 momentum, λ the weight decay.
 """
 
@@ -74,11 +74,11 @@ class Optimizer:
 
 
 class SGD(Optimizer):
-    """Descend by stochastic gradients with momentum: u = m u + η (g + λ w), then w -= u.
+    """Descend by stochastic gradients with momentum: u = μ u + η (g + λ w), then w -= u.
 
-    u is the sum of all η g so far, each times m for every step since: along a valley they add up, to η g/(1 - m), and
-    across it they cancel. nesterov: w -= m u + η (g + λ w), with the new u, instead (Sutskever et al. 2013, Eq. 1-4).
-    momentum m in [0, 0.9999]; weight_decay λ >= 0, of all parameters.
+    u is the sum of all η g so far, each times μ for every step since: along a valley they add up, to η g/(1 - μ), and
+    across it they cancel. nesterov: w -= μ u + η (g + λ w), with the new u, instead (Sutskever et al. 2013, Eq. 1-4).
+    momentum μ in [0, 0.9999]; weight_decay λ >= 0, of all parameters.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SGD(Optimizer):
 
     def _descend(self, network: Network, dz: Array, learning_rate: float) -> None:
         # The textbook keeps u beside g. But backward is linear in dz: η on its B N numbers scales every gradient, and
-        # each layer adds that to m times what its gradient was. So network.gradients *is* u, without a second vector.
+        # each layer adds that to μ times what its gradient was. So network.gradients *is* u, without a second vector.
         # tests/test_optim.py, test_momentum_is_the_recursion_of_the_textbook, holds the two together.
         w, u, backend = network.parameters, network.gradients, network.backend
         network.xp.multiply(dz, learning_rate, out=dz)
@@ -101,7 +101,7 @@ class SGD(Optimizer):
         if self.weight_decay:
             backend.add_scaled(u, w, learning_rate * self.weight_decay)  # u += η λ w
         if self.nesterov:
-            backend.nesterov(w, self.state["velocity"], u, self.momentum)  # here u is η (g + λ w), and its velocity m u
+            backend.nesterov(w, self.state["velocity"], u, self.momentum)  # here u is η (g + λ w), and its velocity μ u
         else:
             backend.add_scaled(w, u, -1.0)  # w -= u
 

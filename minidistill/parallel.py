@@ -119,7 +119,7 @@ class ParallelNetwork(Network):
     def backward(self, dz: Array, momentum: float = 0.0) -> None:
         """Compute the gradients of the whole batch: the sum over the ranks of those of their rows, by their weights.
 
-        With momentum m the vector becomes m times what it was plus the new ones. What it was is the same everywhere, so
+        With momentum μ the vector becomes μ times what it was plus the new ones. What it was is the same everywhere, so
         one rank brings it in.
         """
         if self.ranks is None:

@@ -77,6 +77,18 @@ def laws() -> str:
     return "\n".join(rows)
 
 
+def laws_finding() -> str:
+    """Say how many laws there are, and how many losses tests/test_testing.py holds them to."""
+    from minidistill.testing.losses.laws import LAWS
+
+    sys.path.insert(0, str(ROOT / "tests"))
+    museum = importlib.import_module("museum")
+    return (
+        f"There are {len(LAWS)} laws. `tests/museum.py` holds {len(museum.MISTAKES)} mistakes, each caught by the law "
+        f"meant for it, and {len(museum.CORRECT)} correct losses of many conventions, which pass."
+    )
+
+
 def aims() -> str:
     """Return a row for each aim of docs/performance.md with what the committed results reached."""
 
@@ -123,10 +135,13 @@ def public_names(module: str) -> str:
     return "\n".join(rows)
 
 
+FROM_CODE = {"laws": laws, "laws_finding": laws_finding, "aims": aims}
+
+
 def table(name: str) -> str:
     """Return what stands between the marks of this name; KeyError if there is no such table."""
-    if name in ("laws", "aims"):
-        return laws() if name == "laws" else aims()
+    if name in FROM_CODE:
+        return FROM_CODE[name]()
     if name.startswith("names_of_"):
         return public_names(name.removeprefix("names_of_"))
     if name.endswith("_finding"):

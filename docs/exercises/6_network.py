@@ -11,16 +11,16 @@ from minidistill.testing import check_gradient
 
 
 def backward(x, W, dy):
-    """Return (dW, db, dx) of y = x W + b, with x (B, n), W (n, m), b (m,), given dy = dC/dy (B, m)."""
+    """Return (dW, db, dx) of y = x W + b: x (B, n_in), W (n_in, n_out), b (n_out,), and dy = dC/dy (B, n_out)."""
     raise NotImplementedError("exercise 6: your turn")
 
 
 @st.composite
 def layers(draw):
-    """Return x (B, n), W (n, m), b (m,) and dy (B, m)."""
-    B, n, m = (draw(st.integers(1, 4)) for _ in range(3))
+    """Return x (B, n_in), W (n_in, n_out), b (n_out,) and dy (B, n_out)."""
+    B, n_in, n_out = (draw(st.integers(1, 4)) for _ in range(3))
     rng = np.random.default_rng(draw(st.integers(0, 10_000)))
-    return tuple(rng.normal(size=shape) for shape in ((B, n), (n, m), (m,), (B, m)))
+    return tuple(rng.normal(size=shape) for shape in ((B, n_in), (n_in, n_out), (n_out,), (B, n_out)))
 
 
 @given(layers())

@@ -20,7 +20,7 @@ temperatures = st.sampled_from([1.0, 20.0, 1000.0])
 
 
 @given(logits, logits, temperatures)
-def test_it_proves_eq_2_to_twelve_digits_even_at_T_1000(z, v, T):
+def test_it_agrees_with_eq_2_to_twelve_digits_even_at_T_1000(z, v, T):
     _, dz = soft_cross_entropy(z[None], v[None], T)
     found = complex_step(lambda u: soft_cross_entropy(u[None], v[None], T)[0], z)
     assert np.abs(found - dz[0]).max() <= 1e-12 / T  # of parts p/T that cancel

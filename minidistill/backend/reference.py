@@ -182,9 +182,9 @@ class Backend:
         return y
 
     def nesterov(self, w: Array, velocity: Array, g: Array, momentum: float) -> None:
-        """Write velocity = m (velocity + g), then w -= velocity + g, for flat vectors, in place.
+        """Write velocity = μ (velocity + g), then w -= velocity + g, for flat vectors, in place.
 
-        This velocity is m times the usual one, which saves a pass.
+        This velocity is μ (the momentum) times the usual one, which saves a pass.
         """
         xp = self.xp
         for w_piece, v_piece, g_piece in self._pieces(w, velocity, g):
@@ -219,8 +219,8 @@ class Backend:
     def flush(self, *vectors: Array) -> None:
         """Set subnormal numbers to 0, in place: what has lost digits for its size, in float32 below 1.2e-38.
 
-        Momentum m decays to them where a gradient stays 0, as a dead unit's does, and sticks at the last of them, since
-        m times it rounds to itself. Many processors take several times as long for a product with them in it
+        Momentum μ decays to them where a gradient stays 0, as a dead unit's does, and sticks at the last of them, since
+        μ times it rounds to itself. Many processors take several times as long for a product with them in it
         (docs/performance.md). In float16 they are left: NumPy computes with those in float32.
         """
         for vector in (vector for vector in vectors if vector.dtype != np.float16):
