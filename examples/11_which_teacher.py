@@ -77,12 +77,14 @@ def confidence(v: np.ndarray) -> float:
 
 
 def rank_correlation(a: list[float], b: list[float]) -> float:
-    """Return Spearman's rank correlation in [-1, 1], equal values at their mean rank."""
+    """Return Spearman's rank correlation in [-1, 1], equal values at their mean rank; nan if all of one are equal."""
 
     def ranks(values: list[float]) -> np.ndarray:
         x = np.asarray(values)
         return (x[:, None] > x).sum(axis=1) + 0.5 * (x[:, None] == x).sum(axis=1)
 
+    if len(set(a)) == 1 or len(set(b)) == 1:
+        return float("nan")
     return float(np.corrcoef(ranks(a), ranks(b))[0, 1])
 
 

@@ -56,7 +56,7 @@ def start(
     check_count("--seeds", arguments.seeds, at_most=1000)
     shell.check_outputs({"--json": arguments.json, "--figure": arguments.figure} | (outputs or {}))
     if arguments.figure:
-        endings = plots.pyplot().figure().canvas.get_supported_filetypes()
+        endings = plots.pyplot().FigureCanvasBase.get_supported_filetypes()
         if arguments.figure.suffix.lower().removeprefix(".") not in endings:
             raise md.ArgumentError(f"--figure must end in .png, .svg or .pdf, got {str(arguments.figure)!r}")
     try:

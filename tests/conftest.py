@@ -1,4 +1,4 @@
-"""The backends at hand, for tests that hold them all to the reference, and the settings of Hypothesis and of xdist."""
+"""The backends at hand, for tests that hold them all to the reference, and the settings of xdist."""
 
 import os
 from collections.abc import Callable
@@ -7,16 +7,11 @@ from functools import partial
 
 import fake_cupy
 import pytest
-from hypothesis import Phase, settings
+from strategies import MUTATING, OTHER_VERSIONS
 
 from minidistill import BackendUnavailable
 from minidistill.backend import Backend, BlasBackend, CupyBackend
 from minidistill.backend.blas import find_library
-
-settings.register_profile("laws", deadline=None, derandomize=True, max_examples=60, database=None)
-# under mutmut nobody reads the smallest example, and one backend will do
-settings.register_profile("mutants", settings.get_profile("laws"), phases=(Phase.explicit, Phase.generate))
-settings.load_profile("mutants" if "MUTANT_UNDER_TEST" in os.environ else "laws")
 
 
 def _backends() -> dict[str, Callable[[], Backend]]:
@@ -24,12 +19,13 @@ def _backends() -> dict[str, Callable[[], Backend]]:
         CupyBackend()  # or the error that says what is missing: a run that asks for a GPU must not pass without one
         return {"cupy": CupyBackend}
     found: dict[str, Callable[[], Backend]] = {"reference": Backend}
-    if "MUTANT_UNDER_TEST" in os.environ:
+    if MUTATING:  # one will do
         return found
     for name in ("openblas", "mkl"):
         with suppress(BackendUnavailable):
             found[name] = partial(BlasBackend, find_library(name))
-    found["fake"] = lambda: CupyBackend(xp=fake_cupy)
+    if not OTHER_VERSIONS:  # which have nothing to do with a stand-in
+        found["fake"] = lambda: CupyBackend(xp=fake_cupy)
     try:
         CupyBackend()
     except BackendUnavailable:
@@ -63,4 +59,10 @@ def pytest_report_header() -> list[str]:
 @pytest.fixture(scope="session", params=list(BACKENDS))
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each backend in turn; of session scope, so that a Hypothesis test may use it."""
+    return BACKENDS[request.param]()
+
+
+@pytest.fixture(scope="session", params=[name for name in BACKENDS if name not in ("openblas", "mkl")])
+def arrays(request: pytest.FixtureRequest) -> Backend:
+    """Each library of arrays in turn, for a function that sees arrays alone: NumPy's are the same with any BLAS."""
     return BACKENDS[request.param]()

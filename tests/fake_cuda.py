@@ -21,47 +21,57 @@ COMPILER = shutil.which("g++") or shutil.which("clang++")
 
 _HOST = r"""
 #include <cmath>
+#include <csetjmp>
+#include <cstdlib>
 #include <ucontext.h>
-#include <vector>
 using std::exp; using std::expm1; using std::fabs; using std::log; using std::sqrt;
 #define __global__
 #define __device__ static inline
 #define __shared__ static  // blocks run one after another
 struct dim3 { unsigned int x, y, z; };
 static dim3 threadIdx, blockIdx, blockDim, gridDim;
-struct Fiber { ucontext_t context; dim3 index; bool done; std::vector<char> stack; };
-static std::vector<Fiber> fibers;
+struct Fiber { jmp_buf at; dim3 index; bool done; void* stack; };
+static Fiber fibers[1024];  // as many as a block may have
 static Fiber* running;
-static ucontext_t scheduler;
+static jmp_buf scheduler;
 static void (*kernel_of)(void**);
 static void** arguments;
+// Jumps: swapcontext asks the system for the mask of signals each time. A fiber that is done waits for its next block.
+static __attribute__((noinline)) void suspend() { if (!_setjmp(running->at)) _longjmp(scheduler, 1); }
 static void __syncthreads() {  // let every other thread of the block come as far
-    swapcontext(&running->context, &scheduler);
+    suspend();
     threadIdx = running->index;
 }
-static void fiber_main() { threadIdx = running->index; kernel_of(arguments); running->done = true; }
+static void fiber_main() {
+    for (;;) { threadIdx = running->index; kernel_of(arguments); running->done = true; suspend(); }
+}
+static __attribute__((noinline)) void resume(Fiber* fiber) {
+    running = fiber;
+    if (_setjmp(scheduler)) return;
+    if (fiber->stack) _longjmp(fiber->at, 1);
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_size = 1 << 15;
+    context.uc_stack.ss_sp = fiber->stack = malloc(context.uc_stack.ss_size);
+    context.uc_link = nullptr;
+    makecontext(&context, fiber_main, 0);
+    setcontext(&context);
+}
 static void launch(dim3 grid, dim3 block, bool together, void (*kernel)(void**), void** a) {
     gridDim = grid; blockDim = block; kernel_of = kernel; arguments = a;
     unsigned size = block.x * block.y;
-    if (together && fibers.size() < size) fibers.resize(size);
     for (unsigned b = 0; b < grid.x * grid.y; b++) {
         blockIdx = {b % grid.x, b / grid.x, 0};
         for (unsigned t = 0; t < size; t++) {
             threadIdx = {t % block.x, t / block.x, 0};
             if (!together) { kernel(a); continue; }
-            Fiber& f = fibers[t];
-            f.index = threadIdx; f.done = false; f.stack.resize(1 << 15);
-            getcontext(&f.context);
-            f.context.uc_stack.ss_sp = f.stack.data();
-            f.context.uc_stack.ss_size = f.stack.size();
-            f.context.uc_link = &scheduler;
-            makecontext(&f.context, fiber_main, 0);
+            fibers[t].index = threadIdx;
+            fibers[t].done = false;
         }
         for (bool left = together; left;) {
             left = false;
             for (unsigned t = 0; t < size; t++) {
-                running = &fibers[t];
-                if (!running->done) { swapcontext(&scheduler, &running->context); left |= !running->done; }
+                if (!fibers[t].done) { resume(&fibers[t]); left |= !fibers[t].done; }
             }
         }
     }
@@ -96,7 +106,7 @@ def compiled(source: str, defines: tuple[str, ...]) -> Any:
         with tempfile.TemporaryDirectory() as folder:
             code, built = Path(folder, "kernels.cpp"), Path(folder, "kernels.so")
             code.write_text(text)
-            flags = ["-std=c++17", "-O1", "-fPIC", "-shared", "-ffp-contract=off", *defines]
+            flags = ["-std=c++17", "-O1", "-U_FORTIFY_SOURCE", "-fPIC", "-shared", "-ffp-contract=off", *defines]
             subprocess.run([str(COMPILER), *flags, "-o", built, code], check=True, capture_output=True, text=True)
             shutil.move(built, library)
     return ctypes.CDLL(str(library))

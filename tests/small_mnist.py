@@ -8,7 +8,7 @@ import numpy as np
 import minidistill as md
 
 
-def write_small_mnist(folder: Path, train: int = 1000, test: int = 300) -> Path:
+def write_small_mnist(folder: Path, train: int, test: int) -> Path:
     """Write so many images and their labels, in MNIST's format, and return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data, rows in zip(("train", "t10k"), md.mnist("numpy"), (train, test), strict=True):

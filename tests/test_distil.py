@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import some
-from test_examples import ROOT, call
+from test_examples import ROOT, call, here
 
 import minidistill as md
 from minidistill.cli import main
@@ -45,8 +45,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def distill(files: Path, out: Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    """The command with these options on top of a small training."""
-    return call("-m", "minidistill", *distill_words(files, out, **options))
+    """The command with these options on top of a small training, in this process."""
+    return here(lambda: main(distill_words(files, out, **options)))
 
 
 def distill_words(files: Path, out: Path, **options: Any) -> list[str]:
@@ -90,18 +90,17 @@ def test_a_student_agrees_with_its_teacher_and_predicts_from_its_folder(
     assert summary["agreement"] > 0.9
     assert f"{summary['agreement']:.2%} with the teacher" in done.stdout
     assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
-    predicted = call(
-        "-m", "minidistill", "predict", str(out), "--inputs", str(files / "x.npy"), "--out", str(tmp_path / "z.npy")
-    )
+    words = ["predict", str(out), "--inputs", str(files / "x.npy"), "--out", str(tmp_path / "z.npy")]
+    predicted = here(lambda: main(words))
     assert predicted.returncode == 0, predicted.stderr
     z, v = np.load(tmp_path / "z.npy"), np.load(files / "v.npy")
     assert (z.argmax(axis=-1) == v.argmax(axis=-1)).mean() > 0.9
     np.testing.assert_array_equal(z, md.Network.load(out).predict(np.load(files / "x.npy")))
 
 
-def test_one_row_and_probabilities(files: Path, tmp_path: Path) -> None:
+def test_one_row_and_probabilities_each_command_in_a_process_of_its_own(files: Path, tmp_path: Path) -> None:
     out = tmp_path / "student"
-    assert distill(files, out, epochs=1).returncode == 0
+    assert call("-m", "minidistill", *distill_words(files, out, epochs=1)).returncode == 0
     np.save(tmp_path / "one.npy", np.load(files / "x.npy")[0])
     command = [
         "predict",

@@ -4,6 +4,7 @@ import importlib.util
 import inspect
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -51,12 +52,15 @@ def raised_by(tests: list[Any]) -> Iterator[Exception]:
         if hasattr(test, "hypothesis"):
             test = settings(max_examples=25, phases=[Phase.generate], report_multiple_bugs=False)(test)
         try:
-            test(*[DATA] * ("data" in inspect.signature(test).parameters))
+            test(*[data()] * ("data" in inspect.signature(test).parameters))
         except Exception as error:
             yield error
 
 
-DATA = md.mnist_transfer("numpy").subset(slice(1000)), md.mnist("numpy")[1]  # as the fixture of exercise 7
+@cache
+def data() -> tuple[md.TransferSet, md.Dataset]:
+    """As the fixture of exercise 7."""
+    return md.mnist_transfer("numpy").subset(slice(1000)), md.mnist("numpy")[1]
 
 
 def test_there_is_an_exercise_for_each_chapter_and_a_solution_for_each_exercise() -> None:

@@ -20,9 +20,9 @@ def centred(u: np.ndarray) -> np.ndarray:
     return u - u.mean(axis=-1, keepdims=True)
 
 
-def scaled(backend: Any, gradient: Any, z: np.ndarray, v: np.ndarray, T: float, layout: Any = contiguous) -> np.ndarray:
+def scaled(arrays: Any, gradient: Any, z: np.ndarray, v: np.ndarray, T: float, layout: Any = contiguous) -> np.ndarray:
     """N T² B times a gradient, which is then of the order of z - v at every T, in float64 on the host."""
-    dz = backend.to_host(gradient(layout(backend.asarray(z)), layout(backend.asarray(v)), T))
+    dz = arrays.to_host(gradient(layout(arrays.asarray(z)), layout(arrays.asarray(v)), T))
     return z.shape[-1] * T * T * z.shape[-2] * dz.astype(np.float64)
 
 
@@ -48,9 +48,9 @@ def error(z: np.ndarray, v: np.ndarray, T: float, power: float = 0) -> np.ndarra
 
 @law
 @given(batches_BN(classes=2), temperatures, dtypes, layouts)
-def test_eq4_N_T2_times_the_gradient_is_the_centred_z_minus_v_up_to_the_remainder(backend, batch, T, dtype, layout):
+def test_eq4_N_T2_times_the_gradient_is_the_centred_z_minus_v_up_to_the_remainder(arrays, batch, T, dtype, layout):
     z, v = (u.astype(dtype).astype(np.float64) for u in batch[:2])
-    gradient = scaled(backend, eq2, z.astype(dtype), v.astype(dtype), T, layout)
+    gradient = scaled(arrays, eq2, z.astype(dtype), v.astype(dtype), T, layout)
     assert (np.abs(gradient - centred(z - v)) <= remainder(z, v, T, dtype)).all()
 
 
@@ -65,13 +65,13 @@ def test_the_test_of_eq4_rejects_a_gradient_with_another_power_of_T(power, batch
 
 @law
 @given(pairs, hot)
-def test_the_factor_T2_keeps_the_norm_of_the_soft_gradient_as_T_grows(backend, batch, T):
-    z, v, y = (backend.asarray(u) for u in batch)
+def test_the_factor_T2_keeps_the_norm_of_the_soft_gradient_as_T_grows(arrays, batch, T):
+    z, v, y = (arrays.asarray(u) for u in batch)
     limit = np.linalg.norm(centred(batch[0] - batch[1]))  # Eq. 4: the norm of N B dz tends to that of z - v, centred
     for t in (T, 10 * T):
         slack = np.linalg.norm(np.broadcast_to(remainder(*batch[:2], t), z.shape))
-        dz = backend.to_host(distillation(z, v, y, t, 1.0)[1])
-        soft = backend.to_host(eq2(z, v, t))
+        dz = arrays.to_host(distillation(z, v, y, t, 1.0)[1])
+        soft = arrays.to_host(eq2(z, v, t))
         assert abs(z.shape[-1] * z.shape[-2] * np.linalg.norm(dz) - limit) <= slack
         assert z.shape[-1] * z.shape[-2] * np.linalg.norm(soft) <= (limit + slack) / t**2  # and without it, to 0
 
@@ -108,33 +108,33 @@ def test_the_test_of_the_rate_rejects_a_gradient_with_another_power_of_T(power, 
 
 @law
 @given(batches_BN(classes=2), temperatures, dtypes, layouts)
-def test_eq4_is_what_logit_matching_gradient_computes(backend, batch, T, dtype, layout):
+def test_eq4_is_what_logit_matching_gradient_computes(arrays, batch, T, dtype, layout):
     z, v = (u.astype(dtype) for u in batch[:2])
     expected = centred(z.astype(np.float64) - v)
     atol = 4 * z.shape[-1] * float(np.finfo(dtype).eps) * (np.abs(z).max() + np.abs(v).max())
-    np.testing.assert_allclose(scaled(backend, logit_matching_gradient, z, v, T, layout), expected, rtol=0, atol=atol)
+    np.testing.assert_allclose(scaled(arrays, logit_matching_gradient, z, v, T, layout), expected, rtol=0, atol=atol)
 
 
 @law
 @given(pairs, hot, layouts)
-def test_eq3_for_zero_mean_logits_is_eq4_without_the_centring(backend, batch, T, layout):
+def test_eq3_for_zero_mean_logits_is_eq4_without_the_centring(arrays, batch, T, layout):
     z, v = centred(batch[0]), centred(batch[1])
     # 1 + z_i/T and N + Σ z_j/T round to eps; N T times their quotients is compared.
     atol = 16 * float(np.finfo(np.float64).eps) * z.shape[-1] * T
     for gradient in (high_temperature_gradient, logit_matching_gradient):
-        np.testing.assert_allclose(scaled(backend, gradient, z, v, T, layout), z - v, rtol=0, atol=atol)
+        np.testing.assert_allclose(scaled(arrays, gradient, z, v, T, layout), z - v, rtol=0, atol=atol)
 
 
 @law
 @given(pairs, hot, st.floats(-2, 2), st.floats(-2, 2))
-def test_eq3_needs_no_zero_mean_where_eq4_without_centring_never_arrives(backend, batch, T, a, b):
+def test_eq3_needs_no_zero_mean_where_eq4_without_centring_never_arrives(arrays, batch, T, a, b):
     z, v, _ = batch
     z, v = centred(z) + a, centred(v) + b
-    exact = scaled(backend, eq2, z, v, T)
+    exact = scaled(arrays, eq2, z, v, T)
     # With m = mean/T, Eq. 3 is (u - mean)/(T (1 + m)) beyond 1/N: off by m/(1 + m) of the centred logits, so by 1/T.
     own = sum(np.abs(m / T / (1 + m / T)) * np.abs(centred(u)).max() for u, m in ((z, a), (v, b)))
     slack = remainder(z, v, T)
-    assert (np.abs(scaled(backend, high_temperature_gradient, z, v, T) - exact) <= slack + own).all()
+    assert (np.abs(scaled(arrays, high_temperature_gradient, z, v, T) - exact) <= slack + own).all()
     # Uncentred, Eq. 4 stays off by the difference of the means, at every T.
     uncentred = z - v - exact
     assert (np.abs(uncentred - (a - b)) <= slack + 1e-12).all()
@@ -142,9 +142,9 @@ def test_eq3_needs_no_zero_mean_where_eq4_without_centring_never_arrives(backend
 
 @law
 @given(batches_BN(scale=10.0, classes=2), hot)
-def test_eq3_and_eq4_are_antisymmetric_in_z_and_v_and_vanish_between_equals(backend, batch, T):
+def test_eq3_and_eq4_are_antisymmetric_in_z_and_v_and_vanish_between_equals(arrays, batch, T):
     z, v, _ = batch
     for gradient in (eq2, high_temperature_gradient, logit_matching_gradient):
-        one, other = scaled(backend, gradient, z, v, T), scaled(backend, gradient, v, z, T)
+        one, other = scaled(arrays, gradient, z, v, T), scaled(arrays, gradient, v, z, T)
         np.testing.assert_allclose(one, -other, rtol=0, atol=16 * np.finfo(float).eps * np.abs(one).max())
-        assert not scaled(backend, gradient, z, z, T).any()
+        assert not scaled(arrays, gradient, z, z, T).any()

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from strategies import examples as examples_of
 
 import minidistill as md
 from minidistill.datasets import read_idx
@@ -220,7 +221,7 @@ def _same_backend(monkeypatch):
 
 @pytest.mark.parametrize(("call", "strategies"), CALLS.values(), ids=CALLS)
 def test_no_call_ends_in_anything_but_a_result_or_one_line_of_ours(call, strategies):
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=examples_of(40), suppress_health_check=list(HealthCheck))
     @given(st.tuples(*strategies))
     def tried(arguments):
         attempt(call, arguments)
@@ -241,7 +242,7 @@ def main(examples: int) -> int:
     counts: Counter[str] = Counter()
     for name, (call, strategies) in CALLS.items():
 
-        @settings(max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=examples, derandomize=False, database=None, suppress_health_check=list(HealthCheck))
         @given(st.tuples(*strategies))
         def tried(arguments: Any) -> None:
             try:

@@ -33,11 +33,11 @@ temperatures = st.sampled_from([0.5, 1.0, 4.0, 20.0, 1000.0])
 rows = batches_BN(scale=3.0, classes=3, batch=2)
 
 
-def on(backend, loss, z, v, y, T, layout=contiguous):
-    """(value, dz) of the loss on the backend, brought to the host."""
-    z, v = (layout(backend.asarray(u)) for u in (z, v))
-    value, dz = loss(z, v, backend.asarray(y), T)
-    return backend.to_host(value), backend.to_host(dz)
+def on(arrays, loss, z, v, y, T, layout=contiguous):
+    """(value, dz) of the loss of such arrays, brought to the host."""
+    z, v = (layout(arrays.asarray(u)) for u in (z, v))
+    value, dz = loss(z, v, arrays.asarray(y), T)
+    return arrays.to_host(value), arrays.to_host(dz)
 
 
 def spread(z):
@@ -62,10 +62,10 @@ def test_a_batch_twice_over_has_the_same_value_and_half_the_gradient(loss, batch
 @every_loss
 @some
 @given(rows, temperatures, layouts)
-def test_the_gradient_is_the_derivative_of_the_value(backend, loss, batch, T, layout):
+def test_the_gradient_is_the_derivative_of_the_value(arrays, loss, batch, T, layout):
     z, v, y = batch
     assume(min(spread(z), spread(v)) > 0.1)
-    _, dz = on(backend, loss, z, v, y, T, layout)
+    _, dz = on(arrays, loss, z, v, y, T, layout)
     truth = complex_step(lambda u: loss(u, v, y, T)[0].sum(), z)
     scale = T * np.abs(truth).max()
     assume(scale > 1e-9)
@@ -91,8 +91,8 @@ def test_a_wrong_gradient_is_rejected(loss, batch, T):
 @every_loss
 @some
 @given(batches_BN(scale=1e4, classes=2, dtype=np.float32), temperatures)
-def test_value_and_gradient_are_finite_at_extreme_logits_in_float32_which_stays_float32(backend, loss, batch, T):
-    value, dz = on(backend, loss, *batch, T)
+def test_value_and_gradient_are_finite_at_extreme_logits_in_float32_which_stays_float32(arrays, loss, batch, T):
+    value, dz = on(arrays, loss, *batch, T)
     assert value.dtype == dz.dtype == np.float32
     assert (value.shape, dz.shape) == (batch[0].shape[:-2], batch[0].shape)
     assert np.isfinite(value).all()
@@ -102,17 +102,17 @@ def test_value_and_gradient_are_finite_at_extreme_logits_in_float32_which_stays_
 @every_loss
 @some
 @given(batches_BN(scale=3.0, classes=2, leading=st.sampled_from([(2,), (3,)])), temperatures)
-def test_a_loss_of_replicas_is_each_replicas_loss(backend, loss, batch, T):
+def test_a_loss_of_replicas_is_each_replicas_loss(arrays, loss, batch, T):
     z, v, y = batch
-    value, dz = on(backend, loss, z, v, y, T)
+    value, dz = on(arrays, loss, z, v, y, T)
     for r in range(len(z)):
-        alone, alone_dz = on(backend, loss, z[r], v[r], y[r], T)
+        alone, alone_dz = on(arrays, loss, z[r], v[r], y[r], T)
         np.testing.assert_allclose(value[r], alone, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(dz[r], alone_dz, rtol=1e-9, atol=1e-14)
     each = np.array([T, 2 * T, 4 * T])[: len(z), None, None]  # a temperature for each replica
-    value, dz = (backend.to_host(u) for u in loss(*(backend.asarray(u) for u in (z, v, y)), backend.asarray(each)))
+    value, dz = (arrays.to_host(u) for u in loss(*(arrays.asarray(u) for u in (z, v, y)), arrays.asarray(each)))
     for r in range(len(z)):
-        alone, alone_dz = on(backend, loss, z[r], v[r], y[r], float(each[r, 0, 0]))
+        alone, alone_dz = on(arrays, loss, z[r], v[r], y[r], float(each[r, 0, 0]))
         np.testing.assert_allclose(value[r], alone, rtol=1e-12, atol=1e-15)
         np.testing.assert_allclose(dz[r], alone_dz, rtol=1e-9, atol=1e-14)
 

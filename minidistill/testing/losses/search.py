@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -17,24 +18,37 @@ from .judge import Broken, Case, Judge
 from .laws import LAWS
 
 
-def by_size(domain: Domain) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    """Return the shapes that a person can read, of up to 5 rows and classes, and the others."""
-    small = [shape for shape in domain.shapes if max(shape) <= 5]
-    return small, [shape for shape in domain.shapes if max(shape) > 5]
+@dataclass(frozen=True)
+class Pool:
+    """Hold what cases are made of: shapes (B, N), temperatures and alphas."""
+
+    shapes: tuple[tuple[int, int], ...]
+    temperatures: tuple[float, ...]
+    alphas: tuple[float, ...]
+
+    @classmethod
+    def of(cls, domain: Domain) -> "Pool":
+        """Return all that a loss answers to."""
+        return cls(tuple(domain.shapes), tuple(domain.temperatures), tuple(domain.alphas))
+
+    def by_size(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+        """Return the shapes that a person can read, of up to 5 rows and classes, and the others."""
+        small = [shape for shape in self.shapes if max(shape) <= 5]
+        return small, [shape for shape in self.shapes if max(shape) > 5]
 
 
 @st.composite
-def cases(draw: Any, domain: Domain, small_alone: bool = False) -> Case:
-    """Draw cases in the domain of a loss. Shrinking goes towards small shapes and towards 0.
+def cases(draw: Any, pool: Pool, small_alone: bool = False) -> Case:
+    """Draw cases of a pool. Shrinking goes towards small shapes and towards 0.
 
     Small logits are multiples of 1/2 within ±10; some rows are all 0, as a network's first guess nearly is. Large ones
     are random, of deviation 2.
     """
-    small, large = by_size(domain)
+    small, large = pool.by_size()
     many = small and (not large or small_alone or draw(st.integers(0, 3)) < 3)
     B, N = draw(st.sampled_from(small if many else large))
-    T = float(draw(st.sampled_from(domain.temperatures)))
-    alpha = float(draw(st.sampled_from(domain.alphas)))
+    T = float(draw(st.sampled_from(pool.temperatures)))
+    alpha = float(draw(st.sampled_from(pool.alphas)))
     if not many:
         seed = draw(st.integers(0, 1000))
         return Case.from_arguments({"shape": (B, N), "seed": seed, "T": T, "alpha": alpha})
@@ -61,7 +75,7 @@ class Verdict:
     refused: str = ""
 
 
-def run(domain: Domain, examples: int, seed: int, ask: Callable[[Case], None], shrink: str = "") -> None:
+def run(pool: Pool, examples: int, seed: int, ask: Callable[[Case], None], shrink: str = "") -> None:
     """Call `ask` with cases that Hypothesis draws; the same seed draws the same. shrink: "small", "all" or ""."""
     generate = (hypothesis.Phase.generate,)
 
@@ -74,18 +88,23 @@ def run(domain: Domain, examples: int, seed: int, ask: Callable[[Case], None], s
         phases=(*generate, hypothesis.Phase.shrink) if shrink else generate,
         report_multiple_bugs=False,
     )
-    @hypothesis.given(cases(domain, shrink == "small"))
+    @hypothesis.given(cases(pool, shrink == "small"))
     def search(case: Case) -> None:
         ask(case)
 
     search()
 
 
+@lru_cache(maxsize=8)  # most losses answer to the same, and to draw costs as much as to ask
+def _drawn(pool: Pool, examples: int, seed: int) -> tuple[Case, ...]:
+    found: list[Case] = []
+    run(pool, examples, seed, found.append)
+    return tuple(found)
+
+
 def drawn(judge: Judge, examples: int, seed: int) -> list[Case]:
     """Return the cases of a seed. All laws are tried on them, so that the loss is asked once for what many need."""
-    found: list[Case] = []
-    run(judge.domain, examples, seed, found.append)
-    return found
+    return list(_drawn(Pool.of(judge.domain), examples, seed))
 
 
 def has(judge: Judge, needs: str) -> bool:
@@ -122,7 +141,7 @@ def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0, tried: l
     first = found[0]
     small = any(case.seed is None for case in broken)
     with suppress(Broken, hypothesis.errors.Flaky):
-        run(judge.domain, examples, seed, ask, "small" if small else "all")
+        run(Pool.of(judge.domain), examples, seed, ask, "small" if small else "all")
     smallest = found[-1] if len(found) > len(broken) else first
     if not _breaks(ask, smallest.case):
         return Verdict(name, "the same logits gave two answers: freeze its dropout, or its seed", smallest.case)
