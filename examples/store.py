@@ -116,7 +116,7 @@ class Store:
 
 
 def soft_targets(arguments: argparse.Namespace, store: Store, train: md.Dataset) -> md.TransferSet:
-    """Return `train` with the embedded teacher's logits, or with --data with those of a teacher trained now."""
+    """Return `train` with the embedded teachers' logits, or with --data with those of a teacher trained now."""
     if not arguments.data:
         logits = md.mnist_transfer().logits[: len(train)]  # of the same images: those of `train` are enough
         return md.TransferSet(train.inputs, logits, train.labels, train.backend)

@@ -694,7 +694,7 @@ def test_a_teacher_may_give_probabilities_if_it_is_said(backend: Backend, jitter
     np.testing.assert_allclose(backend.to_host(softmax(transfer.unmoved, 1)), 0.25)
 
 
-def test_the_embedded_transfer_set_is_mnist_with_a_good_teachers_logits(backend) -> None:
+def test_the_embedded_transfer_set_is_mnist_with_good_teachers_logits(backend) -> None:
     transfer, (train, _) = mnist_transfer(backend), mnist(backend)
     assert (transfer.logits.shape, transfer.classes, transfer.jitter) == ((60_000, 10), 10, 0)
     np.testing.assert_array_equal(backend.to_host(transfer.inputs), backend.to_host(train.inputs))

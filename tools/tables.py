@@ -29,6 +29,8 @@ SCRIPTS = {
     "controls": "examples/08_controls",
     "losses_compared": "examples/09_losses_compared",
     "further": "examples/10_further",
+    "unseen_two": "examples/04_unseen_class",
+    "which_teacher": "examples/11_which_teacher",
     "validation": "examples/validate",
     "validation_teacher": "examples/validate",
     "validation_more": "examples/validate",

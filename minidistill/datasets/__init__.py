@@ -30,7 +30,7 @@ def mnist(backend: Backend | str | None = None) -> tuple[Dataset, Dataset]:
 
 
 def mnist_transfer(backend: Backend | str | None = None) -> TransferSet:
-    """Load the embedded MNIST training set with the logits of a teacher, which teacher.json beside them describes.
+    """Load the embedded MNIST training set with the mean logits of teachers, which teacher.json beside them describes.
 
     So a student can be distilled without training a teacher first. The logits were kept as float16, good to 0.05%.
     """

@@ -64,7 +64,7 @@ class Training:
 
 
 def mnist(library: str = "openblas", backend: str = "numpy") -> Any:
-    """minidistill with this BLAS or device, the training set with the embedded teacher's logits, and the test set."""
+    """minidistill with this BLAS or device, the training set with the embedded teachers' logits, and the test set."""
     os.environ["MINIDISTILL_BLAS"] = library
     import minidistill as md
 

@@ -1,7 +1,7 @@
 """A training step against its matrix products alone, and against the same step in other frameworks, on real MNIST.
 
 plain: the paper's student, 784-800-800-10, and this project's teacher without regularisation, 784-1600-1600-10, on the
-embedded teacher's logits at T = 20. teacher: 784-1600-1600-10 on hard labels with dropout on inputs and hidden units,
+embedded teachers' logits at T = 20. teacher: 784-1600-1600-10 on hard labels with dropout on inputs and hidden units,
 jitter, max-norm. Batch 128, momentum 0.9. Each is timed fresh, in its first steps, and again after five epochs of its
 own training, when momentum has met what it meets in practice. `products` is the forward and backward matrix products
 alone, by NumPy. "flushing" is torch.set_flush_denormal(True).
