@@ -115,15 +115,16 @@ def finding(results: dict[str, Any]) -> str:
     of = results["teachers"]
     teaches = min(of, key=lambda name: statistics.mean(of[name]["students"]))
     alone = min(of, key=lambda name: of[name]["errors"])
-    return f"The best teacher by its students' errors: {teaches}; by its own: {alone}"
+    return f"Best by its students' errors: {teaches}; by its own: {alone}"
 
 
 def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     """Draw each teacher by its own errors and its students'."""
-    for name, one in results["teachers"].items():
+    upwards = sorted(results["teachers"].items(), key=lambda item: statistics.mean(item[1]["students"]))
+    for i, (name, one) in enumerate(upwards):  # names above and below in turn
         mean, half = statistics.mean(one["students"]), np.ptp(one["students"]) / 2
         axes.errorbar(one["errors"], mean, half, fmt="o", color=plots.DARK, capsize=3)
-        axes.annotate(name, (one["errors"], mean), (6, 4), textcoords="offset points", fontsize=8.5)
+        axes.annotate(name, (one["errors"], mean), (6, -11 if i % 2 else 4), textcoords="offset points", fontsize=8.5)
     axes.margins(x=0.15)
     axes.set(xlabel="the teacher's errors on held-out images", ylabel="its students' errors, their mean and range")
     plots.title(figure, finding(results))
