@@ -588,6 +588,11 @@ def test_a_gradient_that_is_not_what_x_is_names_the_part_that_does_not_fit(gradi
         check_gradient(lambda p: (p[0] * p[1]["W"]).sum(), x, gradient)
 
 
+def test_a_function_may_return_a_complex_number_that_is_real():
+    assert check_gradient(lambda u: (u**2).sum() + 0j, N6, lambda u: 2 * u).method == "complex"
+    assert check_gradient(lambda u: np.abs(u).sum() + 0j, N6, np.sign).method == "difference"
+
+
 def test_integers_become_floats_and_a_function_that_needs_integers_is_told():
     assert check_gradient(lambda u: (u**2).sum(), np.array([1, 2]), lambda u: 2 * u).error < 1e-9
     with pytest.raises(md.ArgumentError, match=r"^x must hold floats, as f must take them, got integers: "):

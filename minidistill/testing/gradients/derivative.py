@@ -163,12 +163,12 @@ class Near:
         self.evaluations = count()
         self.by_complex: dict[int, float] = {}
         first = value(x)
-        if np.iscomplexobj(first):
+        if np.imag(first) != 0:
             raise ArgumentError(f"f must return a real number for a real x, got {first}")
-        self.at = float(first)
+        self.at = float(np.real(first))
         if not np.isfinite(self.at):
             raise ArgumentError(f"f must be finite at x, got {self.at}")
-        self.eps = float(np.finfo(first.dtype).eps) if first.dtype.kind == "f" else 2.0**-52
+        self.eps = float(np.finfo(first.dtype).eps) if first.dtype.kind in "fc" else 2.0**-52
         self.noise = self.eps * abs(self.at)
         self.require_same(x, self.at)
         self.require_same(x, self.at)
@@ -187,7 +187,7 @@ class Near:
         if next(self.evaluations) >= MOST_EVALUATIONS:
             raise CannotJudge(f"x must lie where f has a derivative, got none after {MOST_EVALUATIONS:,} values of f")
         try:
-            return float(self.value(u))
+            return float(np.real(self.value(u)))
         except (ArithmeticError, ValueError) as error:  # outside f's domain
             self.failure = f", {type(error).__name__}: {error}"
             return np.nan
