@@ -27,7 +27,8 @@ UNFINISHED = "unfinished-distillation"  # a folder in --out, of checkpoints
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return its exit code: 0, 1 for a loss that breaks a law, 2 for what the user can mend.
 
-    An interruption is 128 plus the number of its signal. Raises SystemExit for arguments that cannot be parsed.
+    3 is a loss that cannot be judged, an interruption 128 plus the number of its signal. Raises SystemExit for
+    arguments that cannot be parsed.
     """
     return run(lambda: command(arguments))
 
@@ -66,8 +67,8 @@ def command(arguments: Sequence[str] | None) -> int:
     check.add_argument("--markdown", action="store_true", help="print the report as Markdown, to paste into an issue")
     check.epilog = (
         "The function is loss(student_logits, teacher_logits, temperature) or has (labels, alpha) behind; with numpy "
-        "it returns a value or (value, gradient). Exit code 0: every law holds, 1: one is broken, 2: usage, or a "
-        "function that cannot be judged."
+        "it returns a value or (value, gradient). Exit code 0: every law holds, 1: one is broken, 2: usage, 3: none is "
+        "broken, but a function cannot be judged."
     )
     add_distil(commands)
     add_page(commands)
@@ -254,7 +255,7 @@ def check_loss(options: argparse.Namespace) -> int:
         print(f"\n{text}" if several else text, file=sys.stderr if report.unusable and not several else None)
     if any(report.broken for report in reports):
         return 1
-    return 2 if any(report.unusable is not None for report in reports) else 0
+    return 3 if any(report.unusable is not None for report in reports) else 0
 
 
 def _showing_progress(function: Callable[..., Any]) -> Callable[[str], None]:

@@ -100,11 +100,11 @@ def command(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
 
 
 @pytest.mark.parametrize("function", ["of_two", "of_five"])
-def test_a_function_that_cannot_be_judged_is_exit_code_2_with_the_signature_that_is_wanted(
+def test_a_function_that_cannot_be_judged_is_exit_code_3_with_the_signature_that_is_wanted(
     function: str, file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = tmp_path / "report.json"
-    assert main(["check", f"{file}:{function}", "--json", str(report)]) == 2
+    assert main(["check", f"{file}:{function}", "--json", str(report)]) == 3
     out, err = capsys.readouterr()
     assert out == ""
     assert "cannot be judged: it raised " in err
@@ -219,7 +219,7 @@ def test_in_an_old_locale_it_prints_something_readable(file: Path) -> None:
     old = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     for arguments, code, text in (
         (["info", "--bench"], 0, " ?s"),
-        (["check", f"{file}:of_five"], 2, "it raised ValueError: ? and ?"),
+        (["check", f"{file}:of_five"], 3, "it raised ValueError: ? and ?"),
     ):
         process = command(*arguments, **old)
         out, err = process.communicate(timeout=60)
@@ -236,5 +236,6 @@ def test_help_names_every_option_every_word_and_the_exit_codes(capsys: pytest.Ca
     options = ("FILE.py:function", "--framework", "--expect", "--labels", "--alpha", "--examples", "--seed", "--json",
                "--markdown")  # fmt: skip
     words = ("kl or ce", "batchmean or sum", "t2 or t0", "detached", "commas or spaces")
-    for text in (*options, *words, "Exit code 0", "cannot be judged"):
+    codes = ("Exit code 0", "1: one is broken", "3: none is broken, but a function cannot be judged")
+    for text in (*options, *words, *codes):
         assert text in shown

@@ -10,6 +10,7 @@ if find_spec("hypothesis") is None:  # before the imports that need it
     )
 
 from .gradients import (
+    CannotJudge,
     GradientCheck,
     WrongGradient,
     WrongLayer,
@@ -23,6 +24,7 @@ from .gradients import (
 from .losses import Fingerprint, Report, assert_distillation_loss, check_distillation_loss, check_law
 
 __all__ = [
+    "CannotJudge",
     "Fingerprint",
     "GradientCheck",
     "Report",

@@ -2,10 +2,12 @@
 
 from . import strategies
 from .check import GradientCheck, WrongGradient, check_gradient
+from .derivative import CannotJudge
 from .layers import WrongLayer, check_backward, check_layer
 from .optimizers import WrongOptimizer, check_optimizer
 
 __all__ = [
+    "CannotJudge",
     "GradientCheck",
     "WrongGradient",
     "WrongLayer",

@@ -1,100 +1,297 @@
-"""Numerical derivatives of a function to one number, along a direction: by a complex step or by differences.
+"""Numerical derivatives of a function to one number, along a line: by a complex step or by differences.
 
-A complex step is exact to rounding, but needs an analytic function. Differences work for any, and reveal a kink.
+A complex step is exact to rounding, but needs an analytic function. Differences work for any, reveal a kink, and tell
+how far they are to be trusted: rounding divided by the step on one side, what the step leaves out on the other.
 """
 
-import warnings
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass
+from itertools import count
+from math import factorial
 from typing import Any
 
 import numpy as np
 
-from ...checks import ArgumentError, Array
+from ...checks import ArgumentError
 
 COMPLEX_STEP = 1e-30  # its square vanishes beside 1: no truncation error (Squire and Trapp 1998)
+MOST_EVALUATIONS = 100_000
+LARGER, DEEPER = 4, 3  # steps tried above the first where rounding hides the slope; below it before anyone is accused
+
+TINY = 1e-250
+
+Line = Callable[[float], tuple[float, float]]  # from a step t to the step really taken, and f there
+
+
+class CannotJudge(ArgumentError):
+    """Say why nothing can be said about a gradient: f has no derivative at x, or rounding hides all of it."""
 
 
 @dataclass(frozen=True)
 class Slope:
-    """Hold a derivative along a direction, and how far the slopes on the two sides of x differ.
+    """Hold a derivative along a line, which lies within value ± unknown. rounding: the part of it that f's values have.
 
-    jumps: that difference at the smallest step, and at one 16 times as large. rounding: the part of the first that
-    rounding alone can explain.
+    kink: the slopes on the two sides of x differ; both lie within.
     """
 
     value: float
-    jumps: tuple[float, float] = (0.0, 0.0)
+    unknown: float
     rounding: float = 0.0
+    kink: bool = False
 
-    def is_kink(self, scale: float, tolerance: float) -> bool:
-        """Return whether the two slopes differ even at the smallest step; where f is smooth they meet."""
-        near, far = self.jumps
-        return near > 0.5 * far and near > min(10 * tolerance, 0.1) * scale and near > self.rounding
+    def agrees(self, other: "Slope", more: float = 0.0) -> bool:
+        """Return whether the two may be the same number."""
+        return abs(self.value - other.value) <= self.unknown + other.unknown + more
 
 
-def derivative_along(
-    value: Callable[[np.ndarray], Any], x: np.ndarray, d: np.ndarray, step: float, method: str
-) -> Slope:
-    """Return the derivative of `value` at x along d, an array of x's shape.
+NOTHING = Slope(np.nan, np.inf)
 
-    method: "complex" or "difference". The differences are central and Richardson-extrapolated, at ever smaller steps.
-    The estimate that changes least from one step to the next is taken (Ridders 1982), so that a kink near x, or the
-    border of the function's domain, does no harm. step: the largest step, relative to the smallest component that
-    moves. Raises ArgumentError if the function is not finite near x, and TypeError if it drops the imaginary part.
+
+class Slopes:
+    """The slopes of f along a line on both sides of x, at steps of which each is a quarter of the one before.
+
+    at: f(x). noise: how far a value of f is off by rounding. eps: the rounding of its type. step: the first. smallest:
+    below it x does not move.
     """
-    if method == "complex":
-        found = np.asarray(value(x.astype(np.complex128) + 1j * COMPLEX_STEP * d))
+
+    def __init__(self, line: Line, at: float, noise: float, eps: float, step: float, smallest: float) -> None:
+        self.line, self.at, self.noise, self.eps, self.step, self.smallest = line, at, noise, eps, step, smallest
+        self.known: dict[int, tuple[float, float, float]] = {}
+
+    def sides(self, k: int) -> tuple[float, float, float]:
+        """Return the slopes to the right and to the left at step k, and the rounding of a value over the step."""
+        if k not in self.known:
+            h = self.step / 4.0**k
+            (right, up), (left, down) = self.line(h), self.line(-h)
+            noise = max(self.noise, self.eps * max(abs(up), abs(down)))
+            moved = right > 0 > left
+            self.known[k] = (
+                ((up - self.at) / right, (down - self.at) / left, noise / h) if moved else (np.nan, np.nan, np.inf)
+            )
+        return self.known[k]
+
+    def central(self, k: int) -> Slope:
+        """Return Richardson's extrapolation of central differences at steps k and k + 1.
+
+        Unknown is what the smaller step changed, half the jump of the slope that a smaller one would leave, and
+        rounding.
+        """
+        (right, left, _), (near_right, near_left, noise) = self.sides(k), self.sides(k + 1)
+        slope, near = right / 2 + left / 2, near_right / 2 + near_left / 2
+        jump, near_jump = right - left, near_right - near_left
+        model = abs(near - slope) / 3 + abs(near_jump + (near_jump - jump) / 3) / 2
+        return Slope(near + (near - slope) / 15, model + 2 * noise, 2 * noise) if np.isfinite(model) else NOTHING
+
+    def one_sided(self, k: int, side: int) -> Slope:
+        """Return the slope on one side, 0 for the right and 1 for the left, extrapolated from steps k and k + 1."""
+        far, near, noise = self.sides(k)[side], self.sides(k + 1)[side], self.sides(k + 1)[2]
+        change = abs(near - far)
+        return Slope(near + (near - far) / 3, change + 3 * noise, 3 * noise) if np.isfinite(change) else NOTHING
+
+    def found(self, enough: Callable[[Slope], bool], thorough: bool = False) -> Slope:
+        """Return the slope, from as few steps as are `enough`, or from all that can add to it.
+
+        Steps become smaller while rounding leaves room for it, and larger while rounding is what hides the slope.
+        """
+        best = self.central(0)
+        if enough(best) and not thorough:
+            return best
+        deepest, k = 30, 0
+        if self.smallest > TINY:  # x is not 0, and may be as near to the border of f's domain as to 0
+            deepest = max(deepest, int(np.log(self.step / self.smallest) / np.log(4)))
+        while k < deepest and self.step / 4.0 ** (k + 2) >= self.smallest:
+            least = 2 * self.noise * 4.0 ** (k + 2) / self.step  # rounding at the next step
+            if least >= best.unknown and not (thorough and k < DEEPER):
+                break
+            k += 1
+            best = min(best, self.central(k), key=lambda slope: slope.unknown)
+            if enough(best) and not thorough:
+                return self.combined(range(k, -1, -1))
+        top = 0
+        while top > -LARGER and best.rounding > best.unknown / 2 and not (enough(best) and not thorough):
+            top -= 1
+            next_one = self.central(top)
+            if not next_one.unknown <= 2 * best.unknown:
+                break
+            best = min(best, next_one, key=lambda slope: slope.unknown)
+        return self.combined(range(k, top - 1, -1))
+
+    def combined(self, ks: range) -> Slope:
+        """Return what the steps say together, from the smallest up: a larger one may only say more exactly the same.
+
+        Beside a kink the slope of x's own side is known best from larger steps on that side alone.
+        """
+        both = _refined([self.central(k) for k in ks])
+        right, left = (min((self.one_sided(k, side) for k in ks), key=lambda one: one.unknown) for side in (0, 1))
+        if not np.isfinite(both.value):
+            return right if right.unknown <= left.unknown else left
+        if right.agrees(left):
+            return both
+        gap = abs(right.value - left.value)
+        fits = [side for side in (right, left) if side.agrees(both, gap / 10)]
+        if len(fits) == 2:
+            unknown = gap / 2 + right.unknown + left.unknown
+            return Slope(right.value / 2 + left.value / 2, unknown, both.rounding, kink=True)
+        return min(*fits, both, key=lambda one: one.unknown) if fits else both
+
+
+def _refined(slopes: list[Slope]) -> Slope:
+    """Return the most exact of slopes at ever larger steps, up to the first that contradicts the smaller ones."""
+    best = NOTHING
+    for slope in slopes:
+        if not np.isfinite(slope.value):
+            continue
+        if np.isfinite(best.value) and not slope.agrees(best):
+            break
+        best = min(best, slope, key=lambda one: one.unknown)
+    return best
+
+
+class Near:
+    """A function f near x, both flat: its values on lines through x, and the rounding that is in them.
+
+    value: f of a float64 or complex vector. x: a vector. cast: rounds a vector to the types of x. types: gives the
+    type of a component. Raises ArgumentError if f(x) is not one real finite number, or is another at the second call.
+    """
+
+    def __init__(
+        self, value: Callable[[np.ndarray], Any], x: np.ndarray, cast: Callable[[np.ndarray], np.ndarray],
+        types: Callable[[int], np.dtype],
+    ) -> None:  # fmt: skip
+        self.value, self.x, self.cast, self.types, self.failure = value, x, cast, types, ""
+        self.evaluations = count()
+        self.by_complex: dict[int, float] = {}
+        first = value(x)
+        if np.imag(first) != 0:
+            raise ArgumentError(f"f must return a real number for a real x, got {first}")
+        self.at = float(np.real(first))
+        if not np.isfinite(self.at):
+            raise ArgumentError(f"f must be finite at x, got {self.at}")
+        self.eps = float(np.finfo(first.dtype).eps) if first.dtype.kind in "fc" else 2.0**-52
+        self.noise = self.eps * abs(self.at)
+        self.require_same(x, self.at)
+        self.require_same(x, self.at)
+
+    def require_same(self, u: np.ndarray, before: float) -> None:
+        """Raise ArgumentError unless f gives at u what it gave before."""
+        again = self.evaluate(u)
+        if again != before and not (np.isnan(again) and np.isnan(before)):
+            raise ArgumentError(
+                f"f must give the same number for the same x, got two, {before!r} and {again!r}: freeze its dropout "
+                "mask or its seed"
+            )
+
+    def evaluate(self, u: np.ndarray) -> float:
+        """Return f(u), or NaN where f refuses u with an error of arithmetic or of a value."""
+        if next(self.evaluations) >= MOST_EVALUATIONS:
+            raise CannotJudge(f"x must lie where f has a derivative, got none after {MOST_EVALUATIONS:,} values of f")
+        try:
+            return float(np.real(self.value(u)))
+        except (ArithmeticError, ValueError) as error:  # outside f's domain
+            self.failure = f", {type(error).__name__}: {error}"
+            return np.nan
+
+    def component(self, i: int, step: float) -> Slopes:
+        """Return the slopes along component i."""
+        start, number = float(self.x[i]), self.types(i).type
+
+        def line(t: float) -> tuple[float, float]:
+            u = self.x.copy()
+            u[i] = number(start + t)
+            return float(u[i]) - start, self.evaluate(u)
+
+        smallest = 64 * float(np.spacing(number(abs(start)))) if start else TINY
+        return Slopes(line, self.at, self.noise, self.eps, max(step * max(1.0, abs(start)), smallest), smallest)
+
+    def direction(self, d: np.ndarray, claimed: np.ndarray, step: float) -> Slopes:
+        """Return the slopes of f minus what a claimed gradient makes of the same step, along d: 0 where it is right."""
+        moved = np.abs(self.x[d != 0])
+        smallest = max(64 * self.finest * float(moved.min()), TINY)
+        line = self.line_along(d, claimed)
+        return Slopes(line, self.at, self.noise, self.eps, max(step * max(1.0, float(moved.min())), smallest), smallest)
+
+    @property
+    def finest(self) -> float:
+        """Return the rounding of a number of x's type."""
+        return float(np.finfo(self.types(0)).eps)
+
+    def line_along(self, d: np.ndarray, claimed: np.ndarray) -> Line:
+        """Return f minus the claimed change, along d; what rounding does to the step is taken from both."""
+
+        def line(t: float) -> tuple[float, float]:
+            u = self.cast(self.x + t * d)
+            return t, self.evaluate(u) - float(claimed @ (u - self.x))
+
+        return line
+
+    def measure_noise(self, seed: int) -> None:
+        """Set `noise` to what the differences of eight values along a line show (Hamming 1971; Moré and Wild 2011).
+
+        High differences of a smooth function vanish at small steps, and what stays is rounding. Where the values
+        do not change, the steps grow: f may round its argument. Each value is asked for twice: raises ArgumentError if
+        f is not deterministic.
+        """
+        rng = np.random.default_rng(seed)
+        size = np.abs(self.x) if self.x.any() else np.ones(self.x.shape)
+        d = size * rng.uniform(0.5, 1.0, size.shape) * rng.choice([-1.0, 1.0], size.shape)
+        grid = np.ldexp(self.finest, np.frexp(size)[1])  # steps on it round nothing
+        for r in (1e-11, 1e-8, 1e-5) if self.finest < 1e-10 else (32 * self.finest,):
+            moved = [self.cast(self.x + j * np.rint(r * d / grid) * grid) for j in range(-4, 4)]
+            values = np.array([self.evaluate(u) for u in moved])
+            if not np.isfinite(values).all():
+                continue
+            if r <= 1e-11 or self.finest > 1e-10:
+                for u, before in zip(moved, values, strict=True):
+                    self.require_same(u, before)
+            found = min(
+                float(np.median(np.abs(np.diff(values, k)))) * factorial(k) / factorial(2 * k) ** 0.5 for k in (2, 3, 4)
+            )
+            self.noise = max(self.noise, 6 * found, _granularity(values, self.noise))
+            if len(set(values.tolist())) > 4:
+                break
+
+    def complex_step(self, d: np.ndarray) -> float:
+        """Return the derivative along d by a complex step.
+
+        Raises TypeError if f drops the imaginary part, and ArgumentError if it is not finite there.
+        """
+        next(self.evaluations)
+        found = np.asarray(self.value(self.x + 1j * COMPLEX_STEP * d))
         if found.dtype.kind != "c":
             raise TypeError("f drops the imaginary part")
         if not np.isfinite(found):
             raise ArgumentError(f"f must be finite for a complex step from x, got {found}")
-        return Slope(float(np.imag(found)) / COMPLEX_STEP)
-    h, at = step * max(1.0, float(np.abs(x[d != 0]).min())), float(value(x))
-    levels = 7 if x.dtype == np.float64 else 3  # a step is a quarter of the one before
+        return float(np.imag(found)) / COMPLEX_STEP
 
-    def sides(h: float) -> tuple[float, float]:
-        up, down = (x + (sign * h * d).astype(x.dtype) for sign in (1, -1))
-        return (float(value(up)) - at) / h, (at - float(value(down))) / h
+    def complex_component(self, i: int) -> float:
+        """Return the derivative by component i by a complex step, which is small beside the component too."""
+        if i not in self.by_complex:
+            self.by_complex[i] = self._complex_component(i)
+        return self.by_complex[i]
 
-    estimates, jumps = list[float](), list[float]()
-    for k in range(levels):
-        (up, down), (near_up, near_down) = sides(h / 4**k), sides(h / 4**k / 2)
-        estimates.append((4 * (near_up + near_down) - (up + down)) / 6)
-        jumps.append(abs(near_up - near_down))
-    changes, nearest = np.abs(np.diff(estimates)), h / 4 ** (levels - 1) / 2
-    if not np.isfinite(changes).any():
-        raise ArgumentError(f"f must be finite near x, got {estimates[-1]} within {nearest:.3g} of it")
-    rounding = 8 * float(np.finfo(x.dtype).eps) * max(abs(at), 1e-300) / nearest
-    return Slope(estimates[int(np.nanargmin(changes)) + 1], (jumps[-1], jumps[-3]), rounding)
+    def _complex_component(self, i: int) -> float:
+        d, size = np.zeros(self.x.shape), min(1.0, abs(float(self.x[i]))) or 1.0
+        d[i] = size
+        return self.complex_step(d) / size
 
-
-def is_analytic(value: Callable[[np.ndarray], Any], x: np.ndarray, step: float) -> bool:
-    """Return whether `value` accepts complex numbers, and its complex step agrees with differences up to rounding."""
-    d = np.random.default_rng(1).uniform(0.5, 1.0, x.shape)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", np.exceptions.ComplexWarning)
-            by_complex = derivative_along(value, x, d, step, "complex").value
-        by_difference = derivative_along(value, x, d, step, "difference").value
-    except Exception:  # whatever it raises on complex numbers, it does not accept them
-        return False
-    rounding = 100 * np.finfo(x.dtype).eps * abs(float(value(x))) / step
-    return bool(abs(by_complex - by_difference) <= 1e-6 * max(abs(by_difference), abs(by_complex)) + rounding)
+    def elsewhere(self, x: np.ndarray) -> "Near":
+        """Return f near another point, with the same rounding."""
+        other = copy(self)
+        other.x, other.by_complex = self.cast(x), {}
+        other.at = other.evaluate(other.x)
+        return other
 
 
-def value_of(f: Callable[[Array], Any]) -> Callable[[Array], Any]:
-    """Return f as a function to its value alone, also if f returns (value, gradient); f gets a copy to overwrite."""
+def _granularity(values: np.ndarray, noise: float) -> float:
+    """Return the power of two of which all values are multiples, where it is too coarse for their own rounding.
 
-    def value(u: Array) -> Any:
-        with np.errstate(all="ignore"):  # a difference may leave f's domain
-            result = f(u.copy())
-        number = result[0] if isinstance(result, tuple) else result
-        return to_host(number).ravel()[0]
-
-    return value
-
-
-def to_host(array: Any) -> np.ndarray:
-    """Return an array of any device as a NumPy array."""
-    return np.asarray(array.get() if hasattr(array, "get") else array)
+    So they are if f rounds them in float32, or adds to them and takes away a number much larger than they are. A
+    number of 2**-12 and more is rather one that f counts in.
+    """
+    mantissas, exponents = np.frexp(values[values != 0])
+    whole = (np.abs(mantissas) * 2.0**53).astype(np.int64)
+    if not len(whole):
+        return 0.0
+    found = float(np.ldexp((whole & -whole).astype(np.float64), exponents - 53).min())
+    return found if 8 * noise < found < 2.0**-12 else 0.0

@@ -10,7 +10,7 @@ from ...checks import ArgumentError, Array, as_array, check_contract, xp_of
 from ...layers import Layer
 from ...random import seed_key
 from .check import GradientCheck, check_gradient
-from .derivative import to_host
+from .trees import to_host
 
 INDEX = 1  # the checked layer's number in its network
 
@@ -28,8 +28,12 @@ def check_backward(
     check_gradient, where `reference` is a forward on float64 NumPy arrays. Raises what check_gradient raises.
     """
     y = forward(x.copy())
+    if y is None:
+        raise ArgumentError("forward must return y, got None: does it lack a return?")
     dy = xp_of(y).asarray(_cotangent(y.shape, options.get("seed", 0)).astype(y.dtype))
     gradient = backward(dy.copy())
+    if gradient is None:
+        raise ArgumentError("backward must return dx, got None: does it lack a return?")
     reference = options.pop("reference", None)
     if reference is not None:
         options["reference"] = lambda u: (reference(u) * to_host(dy)).sum()
