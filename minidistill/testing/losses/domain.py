@@ -146,7 +146,11 @@ class Domain:
         def moves(which: int, place: tuple[int, int], by: float) -> bool:
             given = [z.copy(), v.copy(), np.full((B, N), T)]
             given[which][place] *= 1 + by
-            return not abs(self.ask(alpha, given[0], given[1], float(given[2][place]), y).value - mid) <= noise
+            try:
+                found = self.ask(alpha, given[0], given[1], float(given[2][place]), y)
+            except Unusable:  # a T that is no other
+                return False
+            return not abs(found.value - mid) <= noise
 
         for which, name in enumerate(("student", "teacher", "T")):
             places = [(int(rng.integers(B)), int(rng.integers(N))) for _ in range(24)]
