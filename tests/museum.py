@@ -294,6 +294,17 @@ def dist(z, v, T):
     return T**2 * (2 * distance(q, p) + distance(q.T, p.T))
 
 
+def dist_of_least_norms(z, v, T):
+    q, p = softmax(z, T), softmax(v, T)
+
+    def distance(a, b):
+        a, b = (u - u.mean(axis=-1, keepdims=True) for u in (a, b))
+        norms = (np.maximum(np.linalg.norm(u, axis=-1), 1e-8) for u in (a, b))
+        return 1 - ((a * b).sum(-1) / np.prod([*norms], axis=0)).mean()
+
+    return T**2 * (2 * distance(q, p) + distance(q.T, p.T))
+
+
 def mse_of_probabilities(z, v, T):
     return ((softmax(z, T) - softmax(v, T)) ** 2).mean()
 
@@ -307,10 +318,16 @@ def standardised(z, v, T):
     return T**2 * kl_rows(z, v, T).mean()
 
 
+def standardised_over_all_but_one(z, v, T):
+    z, v = ((u - u.mean(-1, keepdims=True)) / (u.std(-1, keepdims=True, ddof=1) + 1e-7) for u in (z, v))
+    return T**2 * kl_rows(z, v, T).mean()
+
+
 LATER = [
     (reverse_kl, "reverse-kl"), (jensen_shannon, "jensen-shannon"), (jensen_shannon_of_a_tenth, "jensen-shannon"),
     (skewed_kl, "skewed-kl"), (decoupled, "decoupled"), (dist, "dist"), (mse_of_probabilities, "probability-mse"),
     (mse_of_logits, "logit-matching"), (standardised, "standardised"),
+    (dist_of_least_norms, "dist"), (standardised_over_all_but_one, "standardised"),
 ]  # fmt: skip
 
 # --- mistakes: name, loss, the law that must catch it ---

@@ -492,6 +492,21 @@ def test_a_loss_that_is_not_a_function_of_its_arguments_is_said_to_be_none():
     assert report.notes[0].startswith("it refuses N = 2, 3 (it raised AssertionError: ")
 
 
+def test_a_loss_of_one_temperature_is_judged_at_it():
+    def plain(z, v, T):
+        assert T == 1
+        return museum.kl_batchmean_t2(z, v, T)
+
+    report = check_distillation_loss(plain, examples=EXAMPLES)
+    assert report.passed, report
+    assert report.notes[0].startswith("it refuses temperatures ")
+
+
+def test_where_T_divides_the_teacher_alone_the_student_rounds_as_at_T_1():
+    law = "float32_agrees_with_float64"
+    assert try_law(Judge(Loss(museum.temperature_on_the_teacher_alone)), law).broken is None
+
+
 def test_arguments_that_have_defaults_are_not_taken_for_labels():
     def optional(z, v, T=4.0, reduction="batchmean", log_target=True):
         assert reduction == "batchmean"

@@ -147,10 +147,10 @@ class Domain:
             given = [z.copy(), v.copy(), np.full((B, N), T)]
             given[which][place] *= 1 + by
             try:
-                moved = self.ask(alpha, given[0], given[1], float(given[2][place]), y).value
-            except Unusable:  # whole temperatures alone are answered, say: it has heard the change
-                return True
-            return not abs(moved - mid) <= noise
+                found = self.ask(alpha, given[0], given[1], float(given[2][place]), y)
+            except Unusable:  # whole temperatures, or one, are answered alone
+                return False
+            return not abs(found.value - mid) <= noise
 
         for which, name in enumerate(("student", "teacher", "T")):
             places = [(int(rng.integers(B)), int(rng.integers(N))) for _ in range(24)]

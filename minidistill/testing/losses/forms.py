@@ -39,19 +39,21 @@ class Form:
 
     sums: its parts, summed over rows and classes, of (z, v, T, y); the loss is a multiple of it, or of two parts with a
     weight of each. word: what `expect` calls it, and paper: where it is from, if it is a later loss. apart: the laws of
-    Hinton's loss that it does not obey.
+    Hinton's loss that it does not obey. softened: whether T divides the student's logits.
     """
 
     sums: Sums
     word: str = ""
     paper: str = ""
     apart: frozenset[str] = frozenset()
+    softened: bool = True
 
 
 def of_logs(divergence: Callable[[np.ndarray, np.ndarray], Any], student: bool = True, teacher: bool = True) -> Form:
     """Return a divergence of the two softmaxes, of which each has T or not."""
     return Form(
-        lambda z, v, T, y: (divergence(log_softmax(v, T if teacher else 1), log_softmax(z, T if student else 1)),)
+        lambda z, v, T, y: (divergence(log_softmax(v, T if teacher else 1), log_softmax(z, T if student else 1)),),
+        softened=student,
     )
 
 
@@ -96,25 +98,36 @@ def decoupled(z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) -> tuple[An
     return kl(about_target(log_p), about_target(log_q)), kl(*without)
 
 
-def dist(z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) -> tuple[Any, ...]:
-    """Return B (1 - ρ) averaged over rows, and over columns, of the probabilities."""
-    q, p = np.exp(log_softmax(z, T)), np.exp(log_softmax(v, T))
+def dist(clamped: bool) -> Sums:
+    """Return the sums of B (1 - ρ), averaged over rows, and over columns, of the probabilities.
+
+    clamped: whether norms below 1e-8 are taken for 1e-8, as in PyTorch's cosine similarity; else 1e-8 is added to their
+    product, as in the authors' code.
+    """
 
     def distance(a: np.ndarray, b: np.ndarray) -> Any:
         a, b = (u - u.mean(axis=-1, keepdims=True) for u in (a, b))
-        return (1 - (a * b).sum(-1) / (np.sqrt((a * a).sum(-1) * (b * b).sum(-1)) + 1e-8)).mean()
+        norms = [np.sqrt((u * u).sum(-1)) for u in (a, b)]
+        if clamped:
+            norms = [np.where(norm.real > 1e-8, norm, 1e-8) for norm in norms]
+        return (1 - (a * b).sum(-1) / (norms[0] * norms[1] + (0 if clamped else 1e-8))).mean()
 
-    return len(z) * distance(q, p), len(z) * distance(q.T, p.T)
+    def sums(z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) -> tuple[Any, ...]:
+        q, p = np.exp(log_softmax(z, T)), np.exp(log_softmax(v, T))
+        return len(z) * distance(q, p), len(z) * distance(q.T, p.T)
+
+    return sums
 
 
-def standardised(z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) -> tuple[Any, ...]:
-    """Return the KL of logits with mean 0 and deviation 1."""
+def standardised(less: int) -> Sums:
+    """Return the KL of logits with mean 0 and deviation 1, of which the squares are averaged over N - less classes."""
 
     def standard(u: np.ndarray) -> np.ndarray:
         centred = u - u.mean(axis=-1, keepdims=True)
-        return np.asarray(centred / (np.sqrt((centred**2).mean(axis=-1, keepdims=True)) + 1e-7))
+        deviation = np.sqrt((centred**2).sum(axis=-1, keepdims=True) / (u.shape[-1] - less))
+        return np.asarray(centred / (deviation + 1e-7))
 
-    return (kl(log_softmax(standard(v), T), log_softmax(standard(z), T)),)
+    return lambda z, v, T, y: (kl(log_softmax(standard(v), T), log_softmax(standard(z), T)),)
 
 
 def centred(z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) -> tuple[Any, ...]:
@@ -128,6 +141,9 @@ _CLASS = "an_impossible_class_changes_nothing"
 _NO_SCALE = _NO_EQ2 | {  # a row of equal logits has no deviation to divide by
     _MATCHING, _CLASS, "the_gradient_is_the_derivative_of_the_value", "float32_agrees_with_float64",
     "finite_at_extreme_logits"}  # fmt: skip
+_RELATIONS = _NO_SCALE | {
+    "smallest_where_student_equals_teacher", "doubling_the_batch_gives_the_same_or_twice_the_loss",
+    "a_step_against_the_gradient_lowers_the_loss"}  # fmt: skip
 _NO_SOFTMAX = _NO_EQ2 | {_MATCHING, _CLASS, "shift_of_the_student_changes_nothing",
                          "shift_of_the_teacher_changes_nothing", "rows_of_the_gradient_sum_to_0",
                          "finite_at_extreme_logits", "float32_agrees_with_float64"}  # fmt: skip
@@ -162,12 +178,10 @@ FORMS: dict[str, Form] = {
         "probability-mse", _TARVAINEN, _NO_EQ2 | {_CLASS},
     ),
     "decoupled": Form(decoupled, "decoupled", _ZHAO, _NO_EQ2 | {_MATCHING, "order_of_the_classes_changes_nothing"}),
-    "DIST": Form(
-        dist, "dist", _HUANG,
-        _NO_SCALE | {"smallest_where_student_equals_teacher", "doubling_the_batch_gives_the_same_or_twice_the_loss",
-                     "a_step_against_the_gradient_lowers_the_loss"},
-    ),
-    "KL of standardised logits": Form(standardised, "standardised", _SUN, _NO_SCALE),
+    "DIST": Form(dist(clamped=False), "dist", _HUANG, _RELATIONS),
+    "DIST, norms of at least 1e-8": Form(dist(clamped=True), "dist", _HUANG, _RELATIONS),
+    "KL of standardised logits": Form(standardised(0), "standardised", _SUN, _NO_SCALE),
+    "KL of standardised logits, deviation over N - 1": Form(standardised(1), "standardised", _SUN, _NO_SCALE),
 }  # fmt: skip
 for _part in (0.5, 0.1, 0.2, 0.25, 0.3, 0.4, 0.6, 0.7, 0.75, 0.8, 0.9):
     FORMS[f"Jensen-Shannon, beta {_part:g}"] = Form(jensen_shannon(_part), "jensen-shannon", _AGARWAL, _NO_EQ2)

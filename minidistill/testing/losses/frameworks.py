@@ -201,7 +201,8 @@ def _call_jax(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple
     jax = importlib.import_module("jax")  # before 0.8 its switch to float64 was in jax.experimental
     home = jax if hasattr(jax, "enable_x64") else importlib.import_module("jax.experimental")
     with home.enable_x64(True):
-        value, gradients = _jax_gradient(function, z, v, rest[:1], (T, *rest[1:]))
+        numbers = (float(T), *map(float, rest[1:]))  # 0 and 0.5 then share what is compiled
+        value, gradients = _jax_gradient(function, z, v, rest[:1], numbers)
         return np.asarray(value), np.asarray(gradients[0]), np.asarray(gradients[1])
 
 

@@ -163,7 +163,7 @@ class Judge:
         epsilon, (B, N) = max(self.domain.epsilon, EPSILONS[dtype]), z.shape
         error = 16 * epsilon * found.size
         for term, soft in self.terms(mix):
-            t = T if soft else 1.0
+            t = _temperature(term, soft, T)
             if term.named:
                 in_a_row = rounding(max(epsilon, term.epsilon), z, v, t) * (1 + term.slack / (16 * epsilon))
                 error += abs(term.factor(B, N, T)) * B * in_a_row * sum(map(abs, mix.values()))
@@ -178,7 +178,7 @@ class Judge:
         kind = max(dtype, self.domain.precision, key=EPSILONS.__getitem__)
         epsilon, (B, N), total = EPSILONS[kind], z.shape, np.zeros(z.shape)
         for term, soft in self.terms(mix):
-            t = T if soft else 1.0
+            t = _temperature(term, soft, T)
             if not term.named:
                 return total + max(1e-5, 1e4 * epsilon) * self.magnitude(mix, B, N, T) / min(T, 1.0)
             other = np.exp(log_softmax(v, T)) if soft else np.eye(N)[y]
@@ -197,3 +197,10 @@ class Judge:
                 f"{what}: {a.value:.10g} became {b.value:.10g}",
                 "0 log 0: a probability underflows to 0, and its logarithm is taken" if nan else "",
             )
+
+
+def _temperature(term: Term, soft: bool, T: float) -> float:
+    """Return what divides the student's logits in a term, or less where T divides the teacher's alone."""
+    if not soft:
+        return 1.0
+    return T if term.form is None or term.form.softened else min(T, 1.0)

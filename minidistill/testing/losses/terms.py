@@ -85,13 +85,17 @@ def soft_term(domain: Domain, mix: Mix) -> Term:
     found = np.array([domain.at(mix, z, v, T, y).value for z, v, y in batches])
     if not np.isfinite(found).all():
         return term
+    nearest = np.inf
     for name, form in FORMS.items():
+        if term.form is not None and not (form.word and form.word == term.form.word):  # variants of one are near
+            continue
         if not domain.loss.takes_labels:
             batches = [(z, v, np.zeros(B, dtype=np.int64)) for z, v, _ in batches]
         parts = np.array([form.sums(z, v, T, y) for z, v, y in batches])
         weights = np.linalg.lstsq(parts, found, rcond=None)[0]
+        off = np.abs(parts @ weights - found).max()
         if (
-            not np.abs(parts @ weights - found).max() <= same * np.abs(found).max()
+            not off <= min(same * np.abs(found).max(), nearest / 10)
             or np.abs(weights).min() < 1e-3 * np.abs(weights).max()
         ):
             continue
@@ -105,7 +109,7 @@ def soft_term(domain: Domain, mix: Mix) -> Term:
             more = "" if len(weights) == 1 else f", {weights[0] / weights[-1]:.3g} : 1"
             term.form, term.sums, term.kind = form, sums, name + more
             term.epsilon = max(domain.epsilon, 1e-9 if form.word else 0)  # ln 2 in float32 is no mistake
-            break
+            nearest = max(off, domain.epsilon * np.abs(found).max())
     scale(domain, term)
     return term
 
