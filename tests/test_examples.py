@@ -78,7 +78,7 @@ def test_the_main_job_ends_with_its_table_its_json_and_its_figure(tmp_path: Path
     options = ["--quick", "--seeds", "1", "--json", str(results), "--figure", str(figure), "--runs", str(tmp_path)]
     done = call(HEADLINE, *options)
     assert done.returncode == 0, done.stderr
-    for text in ("67", "146", "74", "teacher", "hard labels", "soft targets", "parameters", "images/s"):
+    for text in ("146", "74", "3 teachers together", "hard labels", "soft targets", "parameters", "images/s"):
         assert text in done.stdout
     r = json.loads(results.read_text())
     assert (r["preset"], r["backend"], r["seeds"]) == ("quick", "numpy", 1)
