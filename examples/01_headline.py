@@ -60,8 +60,8 @@ def main() -> None:
     results, networks = experiment(arguments, store, train, test)
     for name, network in networks.items():
         cost = asdict(prediction_cost(network, seconds=0.1 if arguments.preset == "quick" else 0.5))
-        together = {"parameters": network.replicas, "bytes": network.replicas, "per_second": 1 / network.replicas}
-        results[name] |= {of: value * together.get(of, 1) for of, value in cost.items()}
+        M = results.get("taught_by", 1) if name == "teacher" else 1  # networks in use
+        results[name] |= {of: value / M if of == "per_second" else value * M for of, value in cost.items()}
     finish(arguments, store.seconds, results, report, draw)
 
 
@@ -135,7 +135,7 @@ def experiment(
     if not teachers:
         embedded = json.loads((files("minidistill") / "datasets/mnist/teacher.json").read_text("utf-8"))
         recipes["teacher"], counts["teacher"] = embedded["recipe"], [embedded["test_errors"]]
-        networks["teacher"] = recipe.network(train, embedded["seeds"])  # untrained, they cost what trained ones do
+        networks["teacher"] = recipe.network(train, 0)  # untrained, it costs what a trained one does
         results["taught_by"] = len(embedded["seeds"])
     results |= {name: {"errors": counts[name], "test_size": len(test)} for name in NAMES if name in counts}
     return results, networks
