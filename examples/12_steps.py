@@ -52,14 +52,14 @@ def ladders(kind: str) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
     if kind == "quick":
         full, soft = full.with_units(100), soft.with_units(100)
     width = soft.units[0]
-    usual = {"input_dropout": 0.0, "dropout": 0.2, "max_norm": None, "centred": False, "weight_scale": 1.0}
-    teacher = replace(full.with_units(width), epochs=few, **usual)  # type: ignore[arg-type]
+    held = replace(full.with_units(width), epochs=few)  # by dropout and max-norm
+    small = replace(held, input_dropout=0.0, dropout=0.2, max_norm=None)
     student = replace(soft, epochs=some, centred=False, weight_scale=1.0, weight_decay=0.0)
     centred, clean, moved = replace(student, centred=True), replace(soft, epochs=some), replace(soft, jitter=2)
     return {
-        f"{width} units, He's weights, {few} epochs": teacher,
-        "mean image taken away, weights × 0.25": replace(teacher, centred=True, weight_scale=0.25),
-        "dropout 0.1 and 0.4, max-norm 2": replace(full.with_units(width), epochs=few),
+        f"{width} units, He's weights, {few} epochs": replace(small, centred=False, weight_scale=1.0),
+        "mean image taken away, weights × 0.25": small,
+        "dropout 0.1 and 0.4, max-norm 2": held,
         f"{full.units[0]} units, {full.epochs} epochs": full,
     }, {
         f"He's weights, {some} epochs": student,
