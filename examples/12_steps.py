@@ -47,7 +47,7 @@ def main() -> None:
 
 def ladders(kind: str) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
     """Return the recipes of the teachers and of the students, each with one thing changed from the one before."""
-    full, soft = TEACHER[kind], SOFT[kind]
+    full, soft = replace(TEACHER["full"], epochs=TEACHER[kind].epochs), SOFT[kind]
     few, some = SHORT[kind]
     if kind == "quick":
         full, soft = full.with_units(100), soft.with_units(100)
