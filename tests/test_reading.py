@@ -20,9 +20,8 @@ copies random describe backend.reference backend.blas backend.kernels backend.cu
 layers fused standardise buffers folder export storage network
 datasets.mapped datasets.dataset datasets.transfer datasets.idx datasets.arrays datasets.images datasets
 batches ensemble measure objective schedules checkpoint monitor course optim train parallel distil sklearn page
-testing.gradients.trees testing.gradients.derivative testing.gradients.check testing.gradients.layers
-testing.gradients.optimizers
-testing.gradients.strategies
+testing.gradients.trees testing.gradients.derivative testing.gradients.components testing.gradients.check
+testing.gradients.layers testing.gradients.optimizers testing.gradients.strategies
 testing.gradients
 testing.losses.frameworks testing.losses.forms testing.losses.domain testing.losses.terms testing.losses.hard
 testing.losses.weights testing.losses.fingerprint testing.losses.judge

@@ -9,7 +9,8 @@ from ...backend import Backend
 from ...checks import ArgumentError, Array, as_array, check_contract, xp_of
 from ...layers import Layer
 from ...random import seed_key
-from .check import GradientCheck, check_gradient
+from .check import check_gradient
+from .components import GradientCheck
 from .trees import to_host
 
 INDEX = 1  # the checked layer's number in its network
