@@ -88,7 +88,7 @@ def derivatives(loss: Loss, z: Any, v: Any, y: Any, T: float, alpha: float) -> l
 
 @every_loss
 @law
-@given(batches_BN(), temperatures, alphas, layouts)
+@given(batches_BN(classes=2), temperatures, alphas, layouts)
 def test_eq2_the_gradient_of_every_loss_is_its_derivative(arrays, loss, batch, T, alpha, layout):
     _, dz = on(arrays, loss, *batch, T, alpha, layout)
     for truth, tolerance in derivatives(loss, *batch, T, alpha):
@@ -107,7 +107,7 @@ WRONG = {
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 @every_loss
 @some
-@given(batches_BN(batch=2), temperatures, alphas)
+@given(batches_BN(classes=2, batch=2), temperatures, alphas)
 def test_the_test_of_eq2_rejects_a_gradient_that_is_wrong_by_a_factor(loss, wrong, batch, T, alpha):
     assume(abs(np.log(T)) > 0.1)  # a power of T cannot be missed at T = 1
     dz = wrong(loss.of(*batch, T, alpha)[1], T, batch[0].shape[-2])
@@ -117,7 +117,7 @@ def test_the_test_of_eq2_rejects_a_gradient_that_is_wrong_by_a_factor(loss, wron
 
 @pytest.mark.parametrize("power", [0, 1, 3, 4], ids="T^{}".format)
 @some
-@given(batches_BN(scale=1.0), st.floats(2, 1e4), alphas)
+@given(batches_BN(scale=1.0, classes=2), st.floats(2, 1e4), alphas)
 def test_the_test_of_the_balanced_objective_rejects_every_power_of_T_but_2(power, batch, T, alpha):
     z, v, y = batch
     soft, hard = soft_cross_entropy(z, v, T)[1], cross_entropy(z, y)[1]
