@@ -502,6 +502,14 @@ def test_a_loss_of_one_temperature_is_judged_at_it():
     assert report.notes[0].startswith("it refuses temperatures ")
 
 
+def test_rounding_in_float32_is_allowed_the_T2_that_an_epsilon_hides():
+    def clipped(z, v, T):  # the power of T is known at no T, as the epsilon is a large part of a small KL
+        p = md.softmax(v, T)
+        return T**2 * (p * (np.log(p + 1e-9) - md.log_softmax(z, T))).sum(-1).mean()
+
+    assert try_law(Judge(Loss(clipped)), "float32_agrees_with_float64").broken is None
+
+
 def test_where_T_divides_the_teacher_alone_the_student_rounds_as_at_T_1():
     law = "float32_agrees_with_float64"
     assert try_law(Judge(Loss(museum.temperature_on_the_teacher_alone)), law).broken is None
@@ -528,9 +536,16 @@ def test_arguments_that_have_defaults_are_not_taken_for_labels():
     assert check_distillation_loss(Module(), examples=EXAMPLES).passed
 
 
-def test_a_nan_is_a_broken_law_and_not_a_crash():
-    report = check_distillation_loss(lambda z, v, T: float("nan"))
-    assert "finite_at_extreme_logits" in [verdict.law for verdict in report.broken]
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_value_that_is_never_finite_is_a_broken_law_and_not_a_crash_and_with_labels_no_riddle(value):
+    for loss in (
+        lambda z, v, T: value,
+        lambda z, v, T, y, alpha: value,
+        lambda z, v, T, y, alpha: alpha * value + (1 - alpha) * museum.hard(z, y)[0],
+        lambda z, v, T, y, alpha: alpha * museum.kl_value_alone(z, v, T) + (1 - alpha) * value,
+    ):
+        report = check_distillation_loss(loss, examples=EXAMPLES)
+        assert "finite_at_extreme_logits" in [verdict.law for verdict in report.broken]
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,9 @@ class Domain:
     """Hold what a loss answers to: temperatures, shapes and alphas, and notes on what it refuses.
 
     base: its B and N, and a T, on which most is asked. types: in which the student, the teacher and T are computed,
-    keys of EPSILONS; precision, the coarsest of them, and epsilon, its error. steady: the largest relative difference
-    between two calls with the same arguments. Raises Unusable for a function that answers nowhere, or at random.
+    keys of EPSILONS; precision, the coarsest of them, and epsilon, its error. finite: whether the first answer is.
+    steady: the largest relative difference between two calls with the same arguments. Raises Unusable for a function
+    that answers nowhere, or at random.
     """
 
     def __init__(self, loss: Loss, seed: int = 0) -> None:
@@ -101,8 +102,8 @@ class Domain:
             except Unusable as error:
                 first = first or error
                 continue
-            middle = max(abs(values[0]), 1e-300)
-            apart = np.ptp(values) / middle if np.isfinite(values).all() else 0.0
+            self.finite = bool(np.isfinite(values).all())
+            apart = np.ptp(values) / max(abs(values[0]), 1e-300) if self.finite else 0.0
             if apart > 5e-7:  # more than sums in another order make in float32
                 raise Unusable("the same logits gave two values: freeze its dropout, or its seed")
             self.steady = float(apart)

@@ -225,7 +225,7 @@ def _jax_gradient(
             return function(z, v, numbers[0], *labels, *numbers[1:])
 
         gradient = jax.value_and_grad(call, argnums=(0, 1))
-        _compiled[id(function)] = function, jax.jit(gradient), gradient
+        _compiled[id(function)] = function, _jitted(gradient), gradient
     _, compiled, plain = _compiled[id(function)]
     if id(function) not in _reads_numbers:
         try:
@@ -235,6 +235,15 @@ def _jax_gradient(
     found = plain(jax.numpy.asarray(z), jax.numpy.asarray(v), labels, numbers)
     _reads_numbers.add(id(function))
     return found
+
+
+def _jitted(function: Any) -> Any:
+    """Return the function as JAX compiles it without optimising: each shape is run a few times, and compiled once."""
+    jax = importlib.import_module("jax")
+    try:
+        return jax.jit(function, compiler_options={"xla_backend_optimization_level": 0})
+    except TypeError:  # an older JAX has no such argument
+        return jax.jit(function)
 
 
 def _call_keras(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:

@@ -87,7 +87,7 @@ class Judge:
         except Unrecognised:  # a later loss may need the labels in all of it
             self.weights = Weights({domain.alpha: 1.0})
             self.soft_term = soft_term(domain, self.weights.soft_alone)
-            if self.soft_term.form is None:
+            if self.soft_term.form is None and domain.finite:  # what is not finite breaks laws, whatever it is
                 raise
         self.hard_term: Term | None = None
         self.mixes = [self.soft_term.mix]
@@ -169,6 +169,9 @@ class Judge:
                 error += abs(term.factor(B, N, T)) * B * in_a_row * sum(map(abs, mix.values()))
             else:
                 error += max(1e-7, 1e3 * epsilon) * max(found.size, self.magnitude(mix, B, N, T))
+                if term.sums is not None:  # its power of T is unknown here: it may be 2
+                    squares = max(T / self.domain.T, 1.0) ** 2
+                    error += abs(term.factor(B, N, T)) * squares * B * rounding(epsilon, z, v, t)
         return float(error)
 
     def gradient_noise(
