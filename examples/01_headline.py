@@ -40,8 +40,9 @@ def main() -> None:
     options = parser(__doc__, seeds=3)
     options.add_argument("--teachers", type=int, metavar="M", help="teachers of --full, which it needs (default: 3)")
     options.add_argument(
-        "--no-ensemble", action="store_true", help="without the ensemble's students, a third of --full"
-    )
+        "--arms", nargs="+", metavar="ARM", choices=list(NAMES), default=list(NAMES),
+        help=f"some of the arms: {', '.join(NAMES)} (default: all that the preset has)",
+    )  # fmt: skip
     options.add_argument("--train-teacher", action="store_true", help="train the teacher instead of using its logits")
     options.add_argument(
         "--teacher-units", type=int, default=1600, choices=(1200, 1600), help="in a hidden layer (default: 1600)"
@@ -78,6 +79,10 @@ def check_options(arguments: argparse.Namespace) -> dict[str, Path]:
     arguments.rate = check_number("--rate", arguments.rate if arguments.rate is not None else default, above=0)
     if arguments.epochs is not None:
         check_count("--epochs", arguments.epochs)
+    if not full and not {"teacher", "baseline", "student"} & set(arguments.arms):
+        raise md.ArgumentError(
+            f"--arms must have one of teacher, baseline, student without --full, got {arguments.arms}"
+        )
     path = arguments.save_logits
     if path is None:
         return {}
@@ -107,7 +112,7 @@ def experiment(
     networks: dict[str, md.Network] = {}  # one of each arm: all together would take most of the memory
 
     def count(name: str, arm: Iterable[md.Network]) -> None:
-        for network in arm:
+        for network in arm if name in arguments.arms else ():
             counts.setdefault(name, []).append(md.errors(network, test))
             networks.setdefault(name, network)
 
@@ -121,18 +126,20 @@ def experiment(
             about = {"preset": kind, "seeds": list(numbers), "recipe": asdict(recipe), "test_errors": together}
             save_logits(arguments.save_logits, store.transfer(teachers, train), about)
     if kind == "full":
-        moved = [store.transfer([t], train, jitter=2) for t in teachers]
-        count("jittered", taught(store, jittered, moved, seeds, "soft targets, jitter"))
-        counts["ensemble"] = [together]
-        if not arguments.no_ensemble:
-            for name, student in (("clean_ensemble", soft), ("from_ensemble", jittered)):
-                transfers = [store.transfer(teachers, train, student.jitter)]
-                count(name, taught(store, student, transfers, seeds, f"ensemble, jitter {student.jitter}"))
+        if "ensemble" in arguments.arms:
+            counts["ensemble"] = [together]
+        every = [[teacher] for teacher in teachers]
+        for name, student, of in (
+            ("jittered", jittered, every), ("clean_ensemble", soft, [teachers]), ("from_ensemble", jittered, [teachers])
+        ):  # fmt: skip
+            if name in arguments.arms:  # else their logits on every moved image are not needed
+                transfers = [store.transfer(teaching, train, student.jitter) for teaching in of]
+                count(name, taught(store, student, transfers, seeds, NAMES[name][0]))
     recipes = {"teacher": asdict(recipe), "baseline": asdict(PLAIN[kind].scaled(factor)), "student": asdict(soft)}
     if kind == "full":
         recipes["jittered"] = asdict(jittered)
     results: dict[str, Any] = {"recipes": recipes}
-    if not teachers:
+    if not teachers and "teacher" in arguments.arms:
         embedded = json.loads((files("minidistill") / "datasets/mnist/teacher.json").read_text("utf-8"))
         recipes["teacher"], counts["teacher"] = embedded["recipe"], [embedded["test_errors"]]
         networks["teacher"] = recipe.network(train, 0)  # untrained, it costs what a trained one does
@@ -168,14 +175,16 @@ def report(results: dict[str, Any]) -> str:
         if "bytes" in r and name in ("teacher", "baseline", "student"):
             speed = [f"{r['latency_us']:,.0f} µs", f"{r['per_second']:,.0f}"]
             costs.append([label, f"{r['parameters']:,}", f"{r['bytes']:,}", *speed])
+    tables = f"\n{table(rows)}\n" + (f"\n{table(costs)}\n" if costs[1:] else "")
     mean = {name: statistics.mean(results[name]["errors"]) for name in present}
+    if not {"baseline", "student"} <= set(mean):
+        return f"{tables}\n{footer(results)}"
     gain = mean["baseline"] - mean["student"]
     gap = mean["baseline"] - mean["teacher"] if "teacher" in mean else 0
     share = f", {gain / gap:.0%} of the way to the teacher" if gap > 0 and gain > 0 else ""
     return (
-        f"\n{table(rows)}\n\n{table(costs)}\n"
-        f"\nof {results['student']['test_size']:,} test images, soft targets {'saved' if gain >= 0 else 'cost'} "
-        f"{abs(gain):.1f} errors{share}\n{footer(results)}"
+        f"{tables}\nof {results['student']['test_size']:,} test images, soft targets "
+        f"{'saved' if gain >= 0 else 'cost'} {abs(gain):.1f} errors{share}\n{footer(results)}"
     )
 
 
@@ -188,13 +197,13 @@ def draw(results: dict[str, Any], figure: Any, axes: Any) -> None:
     papers = [(row, paper) for row, (_, paper) in enumerate(names) if paper]
     if results["data"] == "MNIST":
         axes.plot([paper for _, paper in papers], [row for row, _ in papers], "x", color="black")
-    axes.set(
-        xlabel=f"errors on {results['student']['test_size']:,} test images; dots: seeds, ×: the paper", xlim=(0, None)
-    )
-    mean = {name: f"{statistics.mean(results[name]['errors']):.0f}" for name in present}
-    whose = "teachers" if results.get("taught_by", 1) > 1 else "the teacher"
-    text = f"{mean['student']} errors with soft targets, {mean['baseline']} with labels"
-    plots.title(figure, text + (f"; {mean['teacher']} by {whose}" if "teacher" in mean else ""))
+    size = results[present[0]]["test_size"]
+    axes.set(xlabel=f"errors on {size:,} test images; dots: seeds, ×: the paper", xlim=(0, None))
+    said = {"student": "errors with soft targets", "baseline": "with labels",
+            "teacher": "by teachers" if results.get("taught_by", 1) > 1 else "by the teacher"}  # fmt: skip
+    shown = [name for name in said if name in present] or present[:1]
+    mean = {name: f"{statistics.mean(results[name]['errors']):.0f}" for name in shown}
+    plots.title(figure, ", ".join(f"{mean[name]} {said.get(name, 'by ' + NAMES[name][0])}" for name in shown))
 
 
 def save_logits(path: Path, transfer: md.TransferSet, about: dict[str, Any]) -> None:

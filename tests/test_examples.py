@@ -388,6 +388,7 @@ def test_the_controls_share_with_the_teacher_what_they_say_and_nothing_else() ->
             "the description of --save-logits must be another file than --json, got 'logits.json' for both",
         ),
         (["--teachers", "2"], "--teachers must be left out without --full, got 2"),
+        (["--arms", "jittered"], "--arms must have one of teacher, baseline, student without --full, got ['jittered']"),
         (["--full", "--teachers", "0"], "--teachers must be a whole number >= 1, got 0"),
         (["--epochs", "0"], "--epochs must be a whole number >= 1, got 0"),
         (["--runs", "pyproject.toml"], "--runs must be a folder that can be made, got 'pyproject.toml'"),
@@ -427,6 +428,19 @@ def test_a_signal_ends_a_script_with_one_line_and_it_goes_on_from_its_last_train
     assert "Traceback" not in err
     (unfinished,) = runs.iterdir()
     assert {path.name for path in unfinished.iterdir()} == {"checkpoint-0.safetensors"}  # from which it will go on
+
+
+@pytest.mark.parametrize("arm", ["teacher", "baseline", "student"])
+def test_some_arms_alone_have_their_rows_and_nothing_is_said_of_the_others(
+    arm: str, tmp_path: Path, small: Callable[[str], Path]
+) -> None:
+    options = ["--quick", "--seeds", "1", "--data", str(small(HEADLINE)), "--runs", str(tmp_path)]
+    done = script(Path(HEADLINE).name, *options, "--arms", arm)
+    assert done.returncode == 0, done.stderr
+    names = load("01_headline.py").NAMES
+    shown = [name for name, (label, _) in names.items() if f"\n{label}  " in done.stdout]
+    assert shown == [arm]
+    assert "soft targets saved" not in done.stdout
 
 
 def test_in_an_old_locale_the_table_is_readable(tmp_path: Path, small: Callable[[str], Path]) -> None:
