@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from common import finish, footer, parser, run, start, table
-from recipes import LOSSES, PLAIN, SOFT, TEACHER, Loss, Recipe
+from recipes import LOSSES, MEMBER, PLAIN, SOFT, TEACHER, Loss, Recipe
 from store import Store
 
 import minidistill as md
@@ -33,6 +33,11 @@ SWEEPS |= {  # centred inputs and small first weights, of teachers and of the st
     "small teacher": [LONG],
     "start": [replace(START, weight_scale=scale) for scale in (1.0, 0.25, 0.1)],
     "decay": [replace(START, weight_decay=decay) for decay in (1e-4, 3e-4)],
+    "few start": [
+        replace(START, weight_scale=scale, learning_rate=rate, epochs=46)
+        for scale in (1.0, 0.25, 0.1)
+        for rate in (0.02, 0.03, 0.05)
+    ],
     "hard start": [replace(HARD, epochs=20, centred=scale != 1, weight_scale=scale) for scale in (1.0, 0.25)],
 }
 OLDER = SWEEPS["longer"]
@@ -43,6 +48,7 @@ TAUGHT_BY = {
     "losses": OLDER[:1],
     "start": [LONG],
     "decay": [LONG],
+    "few start": [replace(MEMBER, centred=True, weight_scale=0.25)],
 }
 FACTORS = (1 / 3, 1.0, 3.0)  # these times the learning rate of each loss are the sweep "losses"
 
@@ -65,7 +71,7 @@ def main() -> None:
             if teacher is not None:
                 trained = store.train(shortened(arguments, teacher), part, 0, "validation, teacher, seed 0")
                 data = store.transfer([trained], part)
-                data = data.subset(slice(FEW)) if name == "few" else data
+                data = data.subset(slice(FEW)) if name.startswith("few") else data
             for variant, recipe, loss in variants(name):
                 recipe, errors = shortened(arguments, recipe), []
                 for seed in range(arguments.seeds):
@@ -105,7 +111,7 @@ def report(results: dict[str, Any]) -> str:
     """Return a row for each recipe."""
     rows: list[list[object]] = [["of", "variant", "epochs", "validation errors"]]
     for one in results["sweeps"]:
-        of = f"{one['of']}, {FEW:,} images" if one["of"] == "few" else one["of"]
+        of = f"{one['of']}, {FEW:,} images" if one["of"].startswith("few") else one["of"]
         rows.append([of, described(results, one), one["recipe"]["epochs"], " ".join(map(str, one["errors"]))])
     return f"\n{table(rows)}\n\n{footer(results)}"
 
