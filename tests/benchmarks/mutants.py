@@ -2,15 +2,17 @@
 
     pip install mutmut && python -m mutmut run && python tests/benchmarks/mutants.py docs/results/mutants.json
 
-A reason comes from REASONS, by the mutant's name or what it changed; a survivor without one is printed, and the exit
-code is then 1. PyTorch and JAX do not survive the forks in which mutmut runs its tests: --again runs every mutant that
-is not killed and has no reason in a process of its own, with the Python that calls this script, which must have them,
-and with the tests as they are by then.
+There are ten thousand, and hours of them. `mutmut run none` makes them without running any; then `mutmut run $(python
+tests/benchmarks/mutants.py --draw 400)` runs some, drawn at random. A reason comes from REASONS, by the mutant's name
+or what it changed; a survivor without one is printed, and the exit code is then 1. PyTorch and JAX do not survive the
+forks in which mutmut runs its tests: --again runs every mutant that is not killed and has no reason in a process of
+its own, with the Python that calls this script, which must have them, and with the tests as they are by then.
 """
 
 import argparse
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -23,6 +25,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+CODES = "exit_code_by_key"  # in mutmut's own files
 KILLED = {1, 3, -24, 24, 36, 152, 255}  # a failed test, or one that never ends
 REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the same, or why it was left
     (r"^minidistill\.testing.*\n-(.*) ([<>])=? (.*)\n\+\1 \2=? \3$", "the border itself, where a tolerance ends"),
@@ -99,7 +102,7 @@ TESTS = {  # of a room, the first that fits
 def again(path: Path) -> None:
     """Run each mutant of a room that is not killed, and has no reason to live, in a process of its own."""
     meta = json.loads(path.read_text())
-    codes = meta["exit_code_by_key"]
+    codes = meta[CODES]
     names = next(tests for room, tests in TESTS.items() if room in str(path))
     files = [f"tests/test_{name}.py" for name in names]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "libraries or not libraries"]
@@ -110,7 +113,7 @@ def again(path: Path) -> None:
         codes[name] = 0 if done.returncode == 0 else 1
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(run, [name for name, code in codes.items() if code not in KILLED and not reason(name)]))
+        list(pool.map(run, [name for name, code in codes.items() if code not in {None, *KILLED} and not reason(name)]))
     path.write_text(json.dumps(meta))
 
 
@@ -128,8 +131,21 @@ def reason(name: str) -> str:
     return next((reason for pattern, reason in REASONS if re.search(pattern, found)), "")
 
 
+def drawn(number: int) -> list[str]:
+    """Return the names of so many of the mutants, the same ones every time."""
+    names = [name for path in Path("mutants").rglob("*.meta") for name in json.loads(path.read_text())[CODES]]
+    return sorted(random.Random(0).sample(sorted(names), number))
+
+
+def interval(killed: int, run: int) -> tuple[float, float]:
+    """Return the share of all mutants that is killed, as far as the ones that ran can tell: Wilson's 95% interval."""
+    share, z2 = killed / run, 1.96**2
+    middle, half = share + z2 / (2 * run), (z2 * (share * (1 - share) / run + z2 / (4 * run**2))) ** 0.5
+    return (middle - half) / (1 + z2 / run), (middle + half) / (1 + z2 / run)
+
+
 def report(record: dict[str, Any]) -> str:
-    """Return a row for each room: how many mutants, how many were killed."""
+    """Return a row for each room: how many mutants, how many were killed; and what a sample says of all."""
     rows = ["| room | mutants run | killed | survived | not run |", "|---|---:|---:|---:|---:|"]
     sums = {what: sum(r[what] for r in record["rooms"].values()) for what in ("mutants", "killed", "not_run")}
     for room, r in [*record["rooms"].items(), ("all", sums)]:
@@ -137,14 +153,27 @@ def report(record: dict[str, Any]) -> str:
         rows.append(
             f"| `{room}` | {r['mutants']:,} | {killed:,} ({share:.1%}) | {r['mutants'] - killed} | {r['not_run']} |"
         )
-    return "\n".join([*rows, "", f"mutmut {record['mutmut']}, {record['date']}."])
+    sentence = f"mutmut {record['mutmut']}, {record['date']}."
+    if sums["not_run"]:
+        low, high = interval(sums["killed"], sums["mutants"])
+        sentence += (
+            f" Of {sums['mutants'] + sums['not_run']:,} mutants {sums['mutants']:,} were drawn at random; with 95% "
+            f"confidence {low:.1%} to {high:.1%} of all would be killed."
+        )
+    return "\n".join([*rows, "", sentence])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("json", type=Path, help="results are written there")
+    parser.add_argument("json", type=Path, nargs="?", help="results are written there")
+    parser.add_argument("--draw", type=int, metavar="N", help="print the names of N mutants drawn at random, and end")
     parser.add_argument("--again", action="store_true", help="first run what is not killed in processes of its own")
     options = parser.parse_args()
+    if options.draw:
+        print(*drawn(options.draw))
+        return
+    if options.json is None:
+        parser.error("the name of the JSON file is missing")
     if options.again:
         shutil.copytree("tests", "mutants/tests", dirs_exist_ok=True)  # with tests written since the run
         for path in sorted(Path("mutants").rglob("*.meta")):
@@ -152,7 +181,7 @@ def main() -> None:
     rooms: dict[str, dict[str, int]] = {}
     survivors, unexplained = [], []
     for path in sorted(Path("mutants").rglob("*.meta")):
-        every = json.loads(path.read_text())["exit_code_by_key"]
+        every = json.loads(path.read_text())[CODES]
         codes = {name: code for name, code in every.items() if code is not None}
         if not codes:
             continue
