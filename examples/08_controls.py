@@ -1,7 +1,8 @@
 """Is it really the teacher? The same student on targets that share one property of soft targets, and not the others.
 
-shuffled rows: another image's soft targets, of the same class; label smoothing: as much entropy, no knowledge; matched
-rate: hard labels with the soft loss's step size; class means: what a class looks like, not what this image looks like.
+shuffled rows: another image's soft targets, of the same class; label smoothing: as much entropy, no knowledge; class
+means: what a class looks like, not what this image looks like; hard labels, matched: with the start of the soft
+students and the size of their steps.
 """
 
 import math
@@ -30,7 +31,7 @@ def main() -> None:
     v, y, T = to_host(transfer.unmoved).astype(np.float64), to_host(transfer.labels), float(soft.temperature)
     arms: dict[str, tuple[Recipe, Any]] = {
         "hard labels": (hard, v),
-        "hard labels, matched rate": (replace(hard, learning_rate=matched_rate(v, y, T, soft.learning_rate)), v),
+        "hard labels, matched": (replace(soft, learning_rate=matched_rate(v, y, T, soft.learning_rate), alpha=0.0), v),
         "label smoothing": (soft, smoothed(v, y, T)),
         "class means": (soft, class_means(v, y, T)),
         "shuffled rows, same class": (soft, v[shuffled(y, within_classes=True)]),

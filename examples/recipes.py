@@ -71,7 +71,11 @@ TEACHER = {
     "full": replace(_TEACHER, epochs=60, input_dropout=0.1, dropout=0.4, max_norm=2.0, centred=True, weight_scale=0.25),
 }
 PLAIN = {"quick": replace(_PLAIN, epochs=4), "default": _PLAIN, "full": replace(_PLAIN, epochs=20)}
-SOFT = {"quick": replace(_SOFT, epochs=4, temperature=4.0), "default": _SOFT, "full": replace(_SOFT, epochs=40)}
+SOFT = {
+    "quick": replace(_SOFT, epochs=4, temperature=4.0, weight_scale=1.0),
+    "default": _SOFT,
+    "full": replace(_SOFT, epochs=40),
+}
 JITTERED = {name: replace(recipe, jitter=2) for name, recipe in SOFT.items()}
 MEMBER = replace(_TEACHER, units=(800, 800))  # one network of an ensemble
 

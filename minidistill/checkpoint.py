@@ -6,9 +6,7 @@ damaged, the one before it is used, with a warning. What belongs to another trai
 Left out: what an after_epoch, or an objective of one's own, remembers; and the lock on Windows, which lacks fcntl.
 """
 
-import hashlib
 import json
-import math
 import os
 import time
 import warnings
@@ -19,22 +17,15 @@ from typing import Any
 
 import numpy as np
 
-from .backend import Backend
-from .batches import Batch
 from .checks import ArgumentError, DataError, MinidistillError, check_number, shown
-from .datasets import Dataset
 from .datasets.idx import check_path
 from .folder import KNOWN
-from .objective import Objective, on_batches
-from .schedules import rate_at
+from .identity import COUNTS, PLAIN, difference, digest_of, recipe_of, settings_of, trials_of
 from .shell import signals_handled, whole_file
 from .tensor_file import read_tensors, write_tensors
 
 NAMES = ("checkpoint-0.safetensors", "checkpoint-1.safetensors")  # in turn
 VERSION = 1  # of the files, and of whatever makes the same call another training
-CHUNK = 1 << 26  # bytes of a data set that are hashed at a time
-_PLAIN = (int, float, str, type(None))
-_COUNTS = ("steps", "epochs")
 
 
 class Keeper:
@@ -48,8 +39,8 @@ class Keeper:
     def __init__(self, course: Any, folder: Any, seconds: float, objective: Any) -> None:
         self.course, self.folder = course, Path(check_path("checkpoint", folder))
         self.seconds = check_number("checkpoint_seconds", seconds, at_least=0)
-        self.recipe, self.settings = _recipe(course, objective), json.dumps(_settings(course.optimizer))
-        self.trials = _trials(course, objective)
+        self.recipe, self.settings = recipe_of(course, objective), json.dumps(settings_of(course.optimizer))
+        self.trials = trials_of(course, objective)
         ranks = getattr(course.network, "ranks", None)  # parallel.py: all of them read, and the first one writes
         self.writes = ranks is None or ranks.rank == 0
         self.turn = 0  # whose file is written next
@@ -60,7 +51,7 @@ class Keeper:
         with ExitStack() as stack:
             if self.writes:
                 self._hold(stack)
-            self.start = _digest(*self._state())
+            self.start = digest_of(*self._state())
             self._take_up()
             self.handlers = stack.enter_context(signals_handled(self._note))
             self.stack = stack.pop_all()
@@ -122,13 +113,13 @@ class Keeper:
         network, optimizer = self.course.network, self.course.optimizer
         arrays = {"parameters": network.parameters, "gradients": network.gradients}
         arrays |= {f"optimizer.{name}": array for name, array in optimizer.state.items()}
-        numbers = {f"network.{name}": getattr(network, name) for name in _COUNTS}
-        numbers |= {f"optimizer.{name}": getattr(optimizer, name) for name in _COUNTS}
+        numbers = {f"network.{name}": getattr(network, name) for name in COUNTS}
+        numbers |= {f"optimizer.{name}": getattr(optimizer, name) for name in COUNTS}
         for i, layer in enumerate(network.layers):
             for name, value in layer.__getstate__().items():
                 if hasattr(value, "shape"):
                     arrays[f"layer.{i}.{name}"] = value
-                elif isinstance(value, _PLAIN):
+                elif isinstance(value, PLAIN):
                     numbers[f"layer.{i}.{name}"] = value
                 else:
                     raise ArgumentError(
@@ -142,7 +133,7 @@ class Keeper:
 
         course, monitor, on_host = self.course, self.course.monitor, self.course.network.backend.to_host
         arrays, numbers = self._state()
-        if json.dumps(_settings(course.optimizer)) != self.settings:
+        if json.dumps(settings_of(course.optimizer)) != self.settings:
             name = type(course.optimizer).__name__
             raise ArgumentError(f"{name} must have the same settings in every step to be kept: it has steps and state")
         steps, within = len(monitor.rates), len(monitor.rates) % monitor.steps_per_epoch
@@ -203,7 +194,7 @@ class Keeper:
         theirs, must = record["recipe"], f"checkpoint must be of this training, got {path} of one with"
         other = [name for name in self.recipe if theirs.get(name, ...) != self.recipe[name]]
         if other:
-            raise ArgumentError(f"{must} {'; '.join(_difference(name, theirs, self.recipe) for name in other)}")
+            raise ArgumentError(f"{must} {'; '.join(difference(name, theirs, self.recipe) for name in other)}")
         for name, ours in self.trials.items():
             kept = arrays[f"trial.{name}"]
             if kept.shape != ours.shape or not np.allclose(kept, ours, rtol=1e-5, atol=1e-12, equal_nan=True):
@@ -243,9 +234,9 @@ class Keeper:
         type(monitor.history)(**history)
         if type(record["begun"]) is not int or not record["seconds"] >= 0:
             raise DataError(f"{path} must hold how long the training took before")
-        known = [record["start"], _digest(arrays, record["numbers"])]
+        known = [record["start"], digest_of(arrays, record["numbers"])]
         if course.best is not None:
-            known.append(_digest(arrays | {"parameters": arrays["best"]}, record["numbers"]))
+            known.append(digest_of(arrays | {"parameters": arrays["best"]}, record["numbers"]))
         if self.start not in known:
             raise ArgumentError(
                 f"checkpoint must be of this training, got {path} of one with another beginning: other first "
@@ -279,89 +270,8 @@ class Keeper:
         self.start = record["start"]
 
 
-def _recipe(course: Any, objective: Any) -> dict[str, Any]:
-    """Return what determines a training, beside its beginning, as JSON gives it back."""
-    network, monitor, batches = course.network, course.monitor, course.monitor.batches
-    recipe = {
-        "layers": [repr(layer) for layer in network.layers], "dtype": str(network.dtype), "seeds": network.seeds,
-        "optimizer": type(course.optimizer).__name__, "optimizer settings": _settings(course.optimizer),
-        "temperature": None, "alpha": None, "batch_size": batches.batch_size, "jitter": batches.jitter,
-        "total_epochs": monitor.total, "keep_best": course.best is not None,
-        "data": _data_digest(batches.data), "validation": _data_digest(course.validation),
-    }  # fmt: skip
-    if isinstance(objective, Objective):
-        recipe |= {"temperature": np.ravel(objective.temperature).tolist(), "alpha": objective.alpha}
-    copy: dict[str, Any] = json.loads(json.dumps(recipe))
-    return copy
-
-
-def _trials(course: Any, objective: Any) -> dict[str, np.ndarray]:
-    """Return what functions give for known arguments: the code of one is nothing that a file could hold."""
-    optimizer, network, batches = course.optimizer, course.network, course.monitor.batches
-    rates = np.array([rate_at(optimizer.learning_rate, i / 101) for i in range(101)])
-    trials = {"learning rate": rates, "objective": np.zeros(0)}
-    if not isinstance(objective, Objective):
-        rng, (data, asarray) = np.random.default_rng(0), (batches.data, network.backend.asarray)
-        rows = (*network.replica_shape, batches.batch_size)
-        z, v = (asarray(rng.normal(0, 3, (*rows, n)), dtype=network.dtype) for n in (network.n_out, data.classes))
-        y = asarray(rng.integers(0, data.classes, rows), dtype=np.int64)
-        batch = Batch(z, None if data.labels is None else y, v if hasattr(data, "logits") else None)
-        loss, dz = network.xp.empty(network.replica_shape, dtype=network.dtype), network.xp.empty_like(z)
-        on_batches(objective, network, data)[0](z, batch, loss, dz)
-        found = [np.ravel(network.backend.to_host(array)).astype(np.float64) for array in (loss, dz)]
-        trials["objective"] = np.concatenate(found)
-    return trials
-
-
-def _settings(optimizer: Any) -> dict[str, Any]:
-    """Return the numbers and texts of an optimiser, but for its rate and its counts."""
-    settings = {}
-    for name, value in vars(optimizer).items():
-        if hasattr(value, "shape") and np.ndim(value):
-            raise ArgumentError(
-                f"{type(optimizer).__name__}.{name} must be named in `remembers` to be kept, got an array beside it"
-            )
-        if isinstance(value, _PLAIN) and name not in ("learning_rate", "network", *_COUNTS):
-            settings[name] = value
-    return settings
-
-
 def _kind(value: Any) -> type:
     return float if type(value) is int else type(value)
-
-
-def _difference(name: str, theirs: Any, ours: Any) -> str:
-    if name in ("data", "validation"):
-        return "another data set" if name == "data" else "another validation set"
-    return f"{name} {shown(theirs.get(name))} instead of {shown(ours[name])}"
-
-
-def _digest(arrays: dict[str, np.ndarray], numbers: dict[str, Any]) -> str:
-    """Return a digest of where a network and its optimiser are."""
-    digest = hashlib.sha256(f"{numbers['network.steps']} {numbers['optimizer.steps']}".encode())
-    for name in sorted(arrays):
-        if name in ("parameters", "gradients") or name.startswith(("optimizer.", "layer.")):
-            digest.update(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode())
-            digest.update(np.ascontiguousarray(arrays[name]).data)
-    return digest.hexdigest()
-
-
-def _data_digest(data: Dataset | None) -> str | None:
-    """Return a digest of a data set, a part after the other: it may be larger than memory."""
-    if data is None:
-        return None
-    digest, backend = hashlib.sha256(), data.backend
-    for array in (data.inputs, data.labels, getattr(data, "logits", None)):
-        if array is not None:
-            digest.update(f"{array.dtype} {array.shape}".encode())
-            _add(digest, array, backend)
-    return digest.hexdigest()
-
-
-def _add(digest: Any, array: Any, backend: Backend) -> None:
-    rows = max(1, CHUNK // max(1, math.prod(array.shape[1:]) * array.dtype.itemsize))
-    for start in range(0, len(array), rows):
-        digest.update(np.ascontiguousarray(backend.to_host(array[start : start + rows])).data)
 
 
 @contextmanager

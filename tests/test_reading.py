@@ -19,7 +19,7 @@ losses.smoothing losses.standardised losses
 copies random describe backend.reference backend.blas backend.kernels backend.cupy backend
 layers fused standardise buffers folder export storage network
 datasets.mapped datasets.dataset datasets.transfer datasets.idx datasets.arrays datasets.images datasets
-batches ensemble measure objective schedules checkpoint monitor course optim train parallel distil sklearn page
+batches ensemble measure objective schedules identity checkpoint monitor course optim train parallel distil sklearn page
 testing.gradients.trees testing.gradients.derivative testing.gradients.components testing.gradients.check
 testing.gradients.layers testing.gradients.optimizers testing.gradients.strategies
 testing.gradients
