@@ -36,6 +36,7 @@ SCRIPTS = {
     "validation_teacher": "examples/validate",
     "validation_more": "examples/validate",
     "validation_start": "examples/validate",
+    "validation_few": "examples/validate",
     "step": "tests/benchmarks/step",
     "epoch": "tests/benchmarks/epoch",
     "prediction": "tests/benchmarks/prediction",
