@@ -2,11 +2,11 @@
 
     pip install mutmut && python -m mutmut run && python tests/benchmarks/mutants.py docs/results/mutants.json
 
-There are ten thousand, and hours of them. `mutmut run none` makes them without running any; then `mutmut run $(python
-tests/benchmarks/mutants.py --draw 400)` runs some, drawn at random. A reason comes from REASONS, by the mutant's name
-or what it changed; a survivor without one is printed, and the exit code is then 1. PyTorch and JAX do not survive the
-forks in which mutmut runs its tests: --again runs every mutant that is not killed and has no reason in a process of
-its own, with the Python that calls this script, which must have them, and with the tests as they are by then.
+There are ten thousand, and hours of them. `mutmut run none` makes them without running any, and learns which tests run
+which function; then --draw 200 runs some, drawn at random, each in a process of its own, the quickest tests first, with
+the Python that calls this script. PyTorch and JAX, which it should have, do not survive the forks in which mutmut runs
+its tests: --again runs in this way every mutant that mutmut left alive. A reason comes from REASONS, by the mutant's
+name or what it changed; a survivor without one is printed, and the exit code is then 1.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
@@ -64,32 +65,30 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
 ]
 
 
-TESTS = {  # of a room, the first that fits
-    "testing/gradients/strategies": ("strategies", "softmax"),
-    "testing/gradients/": ("gradients",),
-    "testing/losses/frameworks": ("frameworks", "testing"),
-    "testing/losses/": ("testing", "laws"),
-    "losses/": ("losses", "later_losses", "high_temperature"),
-    "": ("softmax", "layers", "optim", "random", "later_losses"),
-}
-
-
-def again(path: Path) -> None:
-    """Run each mutant of a room that is not killed, and has no reason to live, in a process of its own."""
-    meta = json.loads(path.read_text())
-    codes = meta[CODES]
-    names = next(tests for room, tests in TESTS.items() if room in str(path))
-    files = [f"tests/test_{name}.py" for name in names]
+def run(wanted: Callable[[str, int | None], bool]) -> None:
+    """Run the mutants that are wanted, by name and exit code, each in a process of its own, and keep the exit codes."""
+    stats = json.loads(Path("mutants/mutmut-stats.json").read_text())
+    by_function, seconds = stats["tests_by_mangled_function_name"], stats["duration_by_test"]
     command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "libraries or not libraries"]
 
-    def run(name: str) -> None:
-        env = os.environ | {"MUTANT_UNDER_TEST": name}
-        done = subprocess.run([*command, *files], cwd="mutants", env=env, capture_output=True, check=False)
-        codes[name] = 0 if done.returncode == 0 else 1
+    def one(name: str) -> int:
+        every = sorted(by_function.get(name.rpartition("__mutmut_")[0], []), key=seconds.__getitem__)
+        tests = [test.partition("[")[0] for test in every] + ["tests/test_frameworks.py"] * ("frameworks" in name)
+        env = os.environ | {"MUTANT_UNDER_TEST": name, "PYTHONPATH": "."}
+        try:
+            done = subprocess.run([*command, *dict.fromkeys(tests)], cwd="mutants", env=env, capture_output=True,
+                                  check=False, timeout=600)  # fmt: skip
+        except subprocess.TimeoutExpired:
+            return 36
+        return done.returncode
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(run, [name for name, code in codes.items() if code not in {None, *KILLED} and not reason(name)]))
-    path.write_text(json.dumps(meta))
+    for path in sorted(Path("mutants").rglob("*.meta")):
+        meta = json.loads(path.read_text())
+        names = [name for name, code in meta[CODES].items() if wanted(name, code)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            meta[CODES] |= zip(names, pool.map(one, names), strict=True)
+        path.write_text(json.dumps(meta))
+        print(path, len(names), flush=True)
 
 
 @cache
@@ -140,19 +139,16 @@ def report(record: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("json", type=Path, nargs="?", help="results are written there")
-    parser.add_argument("--draw", type=int, metavar="N", help="print the names of N mutants drawn at random, and end")
-    parser.add_argument("--again", action="store_true", help="first run what is not killed in processes of its own")
+    parser.add_argument("json", type=Path, help="results are written there")
+    parser.add_argument("--draw", type=int, metavar="N", help="first run N mutants, drawn at random, and no others")
+    parser.add_argument("--again", action="store_true", help="first run what is not killed and has no reason to live")
     options = parser.parse_args()
     if options.draw:
-        print(*drawn(options.draw))
-        return
-    if options.json is None:
-        parser.error("the name of the JSON file is missing")
+        chosen = set(drawn(options.draw))
+        run(lambda name, code: name in chosen)
     if options.again:
         shutil.copytree("tests", "mutants/tests", dirs_exist_ok=True)  # with tests written since the run
-        for path in sorted(Path("mutants").rglob("*.meta")):
-            again(path)
+        run(lambda name, code: code not in {None, *KILLED} and not reason(name))
     rooms: dict[str, dict[str, int]] = {}
     survivors, unexplained = [], []
     for path in sorted(Path("mutants").rglob("*.meta")):
