@@ -36,6 +36,7 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
     (r"standardised__.*\n.*\n.*sigma == 0, 2", "where sigma is 0, what it stands for is multiplied by a u of 0"),
     (r"_pearson.*\n.*\n.*norm_a == 0, 2", "where the norm is 0, what it stands for divides a vector of 0"),
     (r"_pearson.*\n.*\n.*- TINY", "TINY matters where nothing varies, and both signs keep that finite"),
+    (r"x_compare.*\n.*safe = ", "both forms are exact at the border between them, and near it"),
     (r"x_kl_rows.*\n.*near = ", "both forms are exact at the border between them, and near it"),
     (r"x_kl_rows.*\n.*\n.*-d, 1", "the value where `near` is False is not taken"),
     (r"x_objective_rows.*\n.*\n.*if alpha <", "at alpha = 1 the hard term is added with weight 0"),
