@@ -136,6 +136,21 @@ def test_jax_compiles_once_for_every_temperature_unless_the_function_asks_how_la
 
 @libraries
 @pytest.mark.parametrize("framework", ["torch"], indirect=True)
+def test_torch_computes_on_one_thread_and_the_caller_keeps_its_own_number(framework):
+    torch = pytest.importorskip("torch")
+    before, during = torch.get_num_threads(), []
+    torch.set_num_threads(2)
+    try:
+        Loss(lambda z, v, T: during.append(torch.get_num_threads()) or z.sum(), "torch")(Z, V, T)
+        with pytest.raises(Unusable):
+            Loss(lambda z, v, T: 1 / 0, "torch")(Z, V, T)
+        assert (during, torch.get_num_threads()) == ([1], 2)
+    finally:
+        torch.set_num_threads(before)
+
+
+@libraries
+@pytest.mark.parametrize("framework", ["torch"], indirect=True)
 def test_what_torch_cannot_differentiate_is_said(framework):
     with pytest.raises(Unusable, match="its value must be a tensor, got float"):
         Loss(lambda z, v, T: z.detach().sum().item(), "torch")(Z, V, T)

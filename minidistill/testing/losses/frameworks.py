@@ -179,6 +179,18 @@ def _number(value: Any) -> np.ndarray:
 
 def _call_torch(function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]) -> tuple[Any, Any, Any]:
     torch = importlib.import_module("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # for arrays this small, several wait for each other, ten times as long on a busy machine
+    try:
+        return _torch_gradient(torch, function, z, v, T, rest)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _torch_gradient(
+    torch: Any, function: Any, z: np.ndarray, v: np.ndarray, T: float, rest: tuple[Any, ...]
+) -> tuple[Any, Any, Any]:
+    """Return value and gradients with respect to z and v, and leave in z and v what the function made of them."""
     leaves = [torch.from_numpy(a).requires_grad_() for a in (z, v)]
     student, teacher = (leaf.clone() for leaf in leaves)  # not leaves, so that the function may change them in place
     if rest:
