@@ -182,6 +182,29 @@ def test_where_the_soft_term_is_never_alone_nothing_is_recognised(loss):
     assert check_distillation_loss(loss).unusable == text
 
 
+def kl_of_rows(z, v, T):
+    return (md.softmax(v, T) * (md.log_softmax(v, T) - md.log_softmax(z, T))).sum(-1)
+
+
+def flat(z, v, T):
+    assert z.ndim == 2
+    return kl_of_rows(z, v, T).mean()
+
+
+@pytest.mark.parametrize(
+    ("loss", "words"),
+    [
+        (lambda z, v, T: kl_of_rows(z, v, T).mean(), "rows"),
+        (lambda z, v, T: kl_of_rows(z, v, T).sum() / len(z), "divided by B alone, not by B L"),
+        (lambda z, v, T: kl_of_rows(z, v, T).mean() / (z.shape[1] if z.ndim > 2 else 1), "divided by L too"),
+        (lambda z, v, T: kl_of_rows(*(u.swapaxes(1, -1) if u.ndim > 2 else u for u in (z, v)), T).mean(), "something else"),
+        (flat, "not taken"),
+    ],
+)  # fmt: skip
+def test_what_logits_of_three_axes_give_is_told(loss, words):
+    assert Judge(Loss(loss)).fingerprint.leading.startswith(words)
+
+
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
 def test_a_form_is_told_to_a_ten_thousandth_of_the_loss_whatever_its_size(factor):
     def loss(error):
