@@ -191,16 +191,20 @@ def flat(z, v, T):
     return kl_of_rows(z, v, T).mean()
 
 
+def over_the_middle_axis(z, v, T):
+    return kl_of_rows(*(u.swapaxes(1, -1) if u.ndim > 2 else u for u in (z, v)), T).mean()
+
+
 @pytest.mark.parametrize(
     ("loss", "words"),
     [
         (lambda z, v, T: kl_of_rows(z, v, T).mean(), "rows"),
         (lambda z, v, T: kl_of_rows(z, v, T).sum() / len(z), "divided by B alone, not by B L"),
         (lambda z, v, T: kl_of_rows(z, v, T).mean() / (z.shape[1] if z.ndim > 2 else 1), "divided by L too"),
-        (lambda z, v, T: kl_of_rows(*(u.swapaxes(1, -1) if u.ndim > 2 else u for u in (z, v)), T).mean(), "something else"),
+        (over_the_middle_axis, "something else"),
         (flat, "not taken"),
     ],
-)  # fmt: skip
+)
 def test_what_logits_of_three_axes_give_is_told(loss, words):
     assert Judge(Loss(loss)).fingerprint.leading.startswith(words)
 
