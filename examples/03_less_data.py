@@ -17,7 +17,7 @@ from store import Store, soft_targets
 import minidistill as md
 
 SHARES = (1.0, 0.3, 0.1, 0.03, 0.01)
-LARGER = 1.0  # He's first weights for the soft students too: small ones need more steps (validate.py, "few start")
+WEIGHT_SCALE = 1.0  # of the soft students too: smaller first weights need more steps (validate.py, "few start")
 EPOCHS = {"quick": 1, "default": 5, "full": 8}  # on all the data
 
 
@@ -30,7 +30,7 @@ def main() -> None:
     for share in SHARES:
         part = transfer.subset(slice(round(share * len(transfer))))
         row: dict[str, Any] = {"images": len(part)}
-        for name, recipe in (("hard", PLAIN[kind]), ("soft", replace(SOFT[kind], weight_scale=LARGER))):
+        for name, recipe in (("hard", PLAIN[kind]), ("soft", replace(SOFT[kind], weight_scale=WEIGHT_SCALE))):
             recipe = replace(suited(recipe, arguments), epochs=round(EPOCHS[kind] / share**0.5))
             title = f"{name} targets, {share:.0%} of the data"
             students = list(store.train_each(recipe, part, range(arguments.seeds), title))
