@@ -40,6 +40,8 @@ SWEEPS |= {  # centred inputs and small first weights, of teachers and of the st
     ],
     "hard start": [replace(HARD, epochs=20, centred=scale != 1, weight_scale=scale) for scale in (1.0, 0.25)],
 }
+FREER = [replace(LONG, input_dropout=0.0, dropout=d, max_norm=None) for d in (0.0, 0.2)]  # jitter does the rest
+SWEEPS |= {"freer teacher": FREER, "freer": [replace(START, weight_decay=1e-4)]}
 OLDER = SWEEPS["longer"]
 TAUGHT_BY = {
     "soft": OLDER,
@@ -48,6 +50,7 @@ TAUGHT_BY = {
     "losses": OLDER[:1],
     "start": [LONG],
     "decay": [LONG],
+    "freer": FREER,
     "few start": [replace(MEMBER, centred=True, weight_scale=0.25)],
 }
 FACTORS = (1 / 3, 1.0, 3.0)  # these times the learning rate of each loss are the sweep "losses"
