@@ -15,19 +15,22 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 CODES = "exit_code_by_key"  # in mutmut's own files
-KILLED = {1, 3, -24, 24, 36, 152, 255}  # a failed test, or one that never ends
+KILLED = {1, 3, -14, -24, -27, 24, 36, 152, 255}  # a failed test, or one that never ends
+LONGEST = 900  # seconds for the tests of a mutant
 REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the same, or why it was left
     (r"^minidistill\.testing.*\n-(.*) ([<>])=? (.*)\n\+\1 \2=? \3$", "the border itself, where a tolerance ends"),
     (r"(Layer|ReLU|Dropout)ǁbackward.*\n.*\n.*momentum", "a layer without parameters does not read momentum"),
@@ -66,7 +69,7 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
 ]
 
 
-TESTS = {  # of a room, the first that fits; of what is called at an import, mutmut knows one test
+TESTS = {  # of a room, the first that fits, for what runs while a module is imported, or once and is then remembered
     "testing/gradients/strategies": ("strategies", "softmax"),
     "testing/gradients/": ("gradients", "layers", "optim"),
     "testing/losses/frameworks": ("frameworks", "testing"),
@@ -74,33 +77,117 @@ TESTS = {  # of a room, the first that fits; of what is called at an import, mut
     "losses/": ("losses", "later_losses", "high_temperature"),
     "": ("softmax", "layers", "optim", "random", "later_losses"),
 }
+FEW = 3  # tests that run a function: fewer, and the room's are run as well
+PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-m", "libraries or not libraries"]
+SECONDS, KILLERS = (
+    Path("seconds.json"),
+    Path("killers"),
+)  # in mutants/: of each test; of each function, the test that last killed one
 
 
-def run(wanted: Callable[[str, int | None], bool]) -> None:
-    """Run the mutants that are wanted, by name and exit code, each in a process of its own, and keep the exit codes."""
-    stats = json.loads(Path("mutants/mutmut-stats.json").read_text())
-    by_function, seconds = stats["tests_by_mangled_function_name"], stats["duration_by_test"]
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-m", "libraries or not libraries"]
+class Watch:
+    """Let a mutant run each test for ten times what it takes without, note the one that fails, and time each."""
+
+    def __init__(self, seconds: dict[str, float], killer: Path) -> None:
+        self.allowed, self.killer, self.began = seconds, killer, 0.0
+        self.taken: dict[str, float] = {}
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self.began = time.process_time()
+        if self.allowed:
+            signal.setitimer(signal.ITIMER_PROF, 10 + 10 * self.allowed.get(nodeid, 0.0))  # its signal ends the process
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        self.taken[report.nodeid] = time.process_time() - self.began
+        if report.failed:
+            self.killer.write_text(report.nodeid)
+
+
+def forked(names: list[str], jobs: int, work: Callable[[str], int]) -> Iterator[tuple[str, int]]:
+    """Do the work of each name in a fork of this process, `jobs` at a time, and yield the exit codes as they come."""
+    running: dict[int, str] = {}
+    waiting = list(reversed(names))
+    while waiting or running:
+        while waiting and len(running) < jobs:
+            name = waiting.pop()
+            if not (pid := os.fork()):
+                os._exit(work(name))
+            running[pid] = name
+        pid, status = os.wait()
+        yield running.pop(pid), os.waitstatus_to_exitcode(status)
+
+
+def read_tests() -> set[str]:
+    """Read every test, so that forks need not, and return the functions that run meanwhile."""
+    from mutmut.mutation import trampoline  # type: ignore[import-not-found]
+
+    at_import: set[str] = set()
+    trampoline.record_trampoline_hit = lambda name, caller=None: at_import.add(name)
+    os.environ["MUTANT_UNDER_TEST"] = "stats"
+    files = sorted({f"tests/test_{name}.py" for names in TESTS.values() for name in names})
+    pytest.main([*PYTEST, "--collect-only", "-qq", *files])
+    os.environ["MUTANT_UNDER_TEST"] = ""
+    if not SECONDS.exists():
+
+        def timed(_: str) -> int:
+            watch = Watch({}, KILLERS / "none")
+            code = pytest.main([*PYTEST, *files], plugins=[watch])
+            if not code:
+                SECONDS.write_text(json.dumps(watch.taken))
+            return int(code)
+
+        if any(code for _, code in forked(["none"], 1, timed)):
+            sys.exit("the tests fail without a mutant")
+    return at_import
+
+
+def run(wanted: Callable[[str, int | None], bool], jobs: int) -> None:
+    """Run the mutants that are wanted, by name and exit code, and keep the exit codes.
+
+    Each has a fork of this process, in which the tests have been read already; what runs while a module is imported
+    has a process of its own. First comes the test that killed another mutant of the function, then the quickest.
+    """
+    here = Path.cwd()
+    os.chdir("mutants")
+    sys.path.insert(0, str(Path.cwd()))
+    os.environ["PYTHONPATH"] = "."
+    KILLERS.mkdir(exist_ok=True)
+    at_import = read_tests()
+    by_function = json.loads(Path("mutmut-stats.json").read_text())["tests_by_mangled_function_name"]
+    seconds = json.loads(SECONDS.read_text())
 
     def one(name: str) -> int:
-        every = sorted(by_function.get(name.rpartition("__mutmut_")[0], []), key=seconds.__getitem__)
-        files = next(files for room, files in TESTS.items() if room in name.replace(".", "/"))
-        tests = [test.partition("[")[0] for test in every] + [f"tests/test_{file}.py" for file in files]
-        env = os.environ | {"MUTANT_UNDER_TEST": name, "PYTHONPATH": "."}
-        try:
-            done = subprocess.run([*command, *dict.fromkeys(tests)], cwd="mutants", env=env, capture_output=True,
-                                  check=False, timeout=600)  # fmt: skip
-        except subprocess.TimeoutExpired:
-            return 36
-        return done.returncode
+        function = name.rpartition("__mutmut_")[0]
+        killer = KILLERS / function
+        tests = sorted(by_function.get(function, []), key=lambda test: seconds.get(test, 0.0))
+        if killer.exists():
+            tests.insert(0, killer.read_text())
+        if len(tests) < FEW or function in at_import:
+            files = next(files for room, files in TESTS.items() if room in name.replace(".", "/"))
+            tests += [f"tests/test_{file}.py" for file in files]
+        command = [*PYTEST, *dict.fromkeys(tests)]
+        os.environ["MUTANT_UNDER_TEST"] = name
+        signal.alarm(LONGEST)
+        output = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(output, 1)
+        os.dup2(output, 2)
+        if function in at_import:
+            os.execv(sys.executable, [sys.executable, "-m", "pytest", *command])
+        return int(pytest.main(command, plugins=[Watch(seconds, killer)]))
 
-    for path in sorted(Path("mutants").rglob("*.meta")):
+    for path in sorted(Path().rglob("*.meta")):
         meta = json.loads(path.read_text())
         names = [name for name, code in meta[CODES].items() if wanted(name, code)]
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            meta[CODES] |= zip(names, pool.map(one, names), strict=True)
-        path.write_text(json.dumps(meta))
-        print(path, len(names), flush=True)
+        began = time.time()
+        try:
+            for name, code in forked(names, jobs, one):
+                meta[CODES][name] = code
+        finally:
+            path.write_text(json.dumps(meta))
+        if names:
+            alive = [name for name in names if meta[CODES][name] not in KILLED]
+            print(path, f"{len(names)} run in {time.time() - began:.0f} s, alive:", *alive, flush=True)
+    os.chdir(here)
 
 
 @cache
@@ -118,9 +205,10 @@ def reason(name: str) -> str:
 
 
 def drawn(number: int) -> list[str]:
-    """Return the names of so many of the mutants, the same ones every time."""
-    names = [name for path in Path("mutants").rglob("*.meta") for name in json.loads(path.read_text())[CODES]]
-    return sorted(random.Random(0).sample(sorted(names), number))
+    """Return the names of so many of the mutants, in an order that is the same every time."""
+    names = sorted(name for path in Path("mutants").rglob("*.meta") for name in json.loads(path.read_text())[CODES])
+    random.Random(0).shuffle(names)
+    return names[:number]
 
 
 def interval(killed: int, run: int) -> tuple[float, float]:
@@ -154,13 +242,14 @@ def main() -> None:
     parser.add_argument("json", type=Path, help="results are written there")
     parser.add_argument("--draw", type=int, metavar="N", help="first run N mutants, drawn at random, and no others")
     parser.add_argument("--again", action="store_true", help="first run what is not killed and has no reason to live")
+    parser.add_argument("--jobs", type=int, metavar="J", default=os.cpu_count(), help="mutants at a time")
     options = parser.parse_args()
     if options.draw:
         chosen = set(drawn(options.draw))
-        run(lambda name, code: name in chosen)
+        run(lambda name, code: code is None and name in chosen, options.jobs)
     if options.again:
         shutil.copytree("tests", "mutants/tests", dirs_exist_ok=True)  # with tests written since the run
-        run(lambda name, code: code not in {None, *KILLED} and not reason(name))
+        run(lambda name, code: code not in {None, *KILLED} and not reason(name), options.jobs)
     rooms: dict[str, dict[str, int]] = {}
     survivors, unexplained = [], []
     for path in sorted(Path("mutants").rglob("*.meta")):
