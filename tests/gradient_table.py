@@ -186,7 +186,7 @@ CASES = [
     Case("1e7 + log", real(lambda u: 1e7 + np.log(u).sum()), P5, lambda u: 1 / u),
     # tiny and mixed
     Case("sin at 1e-8", real(lambda u: np.sin(u).sum()), 1e-8 * N3, np.cos),
-    Case("x² at 1e-12", real(lambda u: (u**2).sum()), 1e-12 * N3, lambda u: 2 * u),
+    Case("x^2 at 1e-12", real(lambda u: (u**2).sum()), 1e-12 * N3, lambda u: 2 * u),
     Case("tanh(1e8 x) at 1e-8", real(lambda u: np.tanh(1e8 * u).sum()), 1e-8 * N3,
          lambda u: 1e8 / np.cosh(1e8 * u) ** 2),
     Case("log at 1e-12", by_loop(math.log), 1e-12 * P5, lambda u: 1 / u),
@@ -197,7 +197,7 @@ CASES = [
          lambda u: np.cos(u / MIXED) / MIXED),
     Case("1e6 beside 1e-6, analytic", lambda u: np.sin(u / MIXED).sum(), 0.9 * MIXED,
          lambda u: np.cos(u / MIXED) / MIXED),
-    Case("|x| beside 1e6 x²", lambda u: 1e6 * u[0] ** 2 + np.abs(u[1]), np.array([1.1, -0.4]),
+    Case("|x| beside 1e6 x^2", lambda u: 1e6 * u[0] ** 2 + np.abs(u[1]), np.array([1.1, -0.4]),
          lambda u: np.r_[2e6 * u[0], np.sign(u[1])]),
     Case("1e-9 beside 1", real(lambda u: np.cos(u[0]) + 1e-9 * np.exp(u[1])), np.array([0.5, 1.0]),
          lambda u: np.r_[-np.sin(u[0]), 1e-9 * np.exp(u[1])]),

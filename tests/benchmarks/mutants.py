@@ -172,7 +172,7 @@ def run(wanted: Callable[[str, int | None], bool], jobs: int) -> None:
         os.dup2(output, 1)
         os.dup2(output, 2)
         if function in at_import:
-            os.execv(sys.executable, [sys.executable, "-m", "pytest", *command])
+            return int(subprocess.run([sys.executable, "-m", "pytest", *command], check=False).returncode != 0)
         return int(pytest.main(command, plugins=[Watch(seconds, killer)]))
 
     for path in sorted(Path().rglob("*.meta")):
@@ -181,6 +181,8 @@ def run(wanted: Callable[[str, int | None], bool], jobs: int) -> None:
         began = time.time()
         try:
             for name, code in forked(names, jobs, one):
+                if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+                    sys.exit(f"pytest could not run the tests of {name}: exit code {code}")
                 meta[CODES][name] = code
         finally:
             path.write_text(json.dumps(meta))
