@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import plots
 from common import finish, footer, mean_and_spread, parser, run, start, table
-from recipes import SOFT, TEACHER, Recipe, suited
+from recipes import HELD_BACK, SOFT, TEACHER, Recipe, suited
 from store import Store
 
 import minidistill as md
@@ -47,7 +47,7 @@ def main() -> None:
 
 def ladders(kind: str) -> tuple[dict[str, Recipe], dict[str, Recipe]]:
     """Return the recipes of the teachers and of the students, each with one thing changed from the one before."""
-    full, soft = replace(TEACHER["full"], epochs=TEACHER[kind].epochs), SOFT[kind]
+    full, soft = replace(HELD_BACK, epochs=TEACHER[kind].epochs), SOFT[kind]
     few, some = SHORT[kind]
     if kind == "quick":
         full, soft = full.with_units(100), soft.with_units(100)

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from common import finish, footer, parser, run, start, table
-from recipes import LOSSES, MEMBER, PLAIN, SOFT, TEACHER, Loss, Recipe
+from recipes import HELD_BACK, LOSSES, MEMBER, PLAIN, SOFT, TEACHER, Loss, Recipe
 from store import Store
 
 import minidistill as md
@@ -28,7 +28,7 @@ SWEEPS: dict[str, list[Recipe]] = {  # the rest of a recipe is the same througho
     "momentum": [replace(TAUGHT, momentum=m, learning_rate=0.5 * (1 - m)) for m in (0.9, 0.95, 0.98)],
     "few": [replace(TAUGHT, learning_rate=rate, epochs=46) for rate in (0.03, 0.05)],
 }
-LONG, START = TEACHER["full"], replace(TAUGHT, epochs=20, centred=True, weight_scale=0.1)
+LONG, START = HELD_BACK, replace(TAUGHT, epochs=20, centred=True, weight_scale=0.1)
 SWEEPS |= {  # centred inputs and small first weights, of teachers and of the students of one
     "small teacher": [LONG],
     "start": [replace(START, weight_scale=scale) for scale in (1.0, 0.25, 0.1)],
@@ -40,7 +40,7 @@ SWEEPS |= {  # centred inputs and small first weights, of teachers and of the st
     ],
     "hard start": [replace(HARD, epochs=20, centred=scale != 1, weight_scale=scale) for scale in (1.0, 0.25)],
 }
-FREER = [replace(LONG, input_dropout=0.0, dropout=d, max_norm=None) for d in (0.0, 0.2)]  # jitter does the rest
+FREER = [replace(TEACHER["full"], dropout=d) for d in (0.0, 0.2)]  # held back by jitter alone, or nearly
 SWEEPS |= {"freer teacher": FREER, "freer": [replace(START, weight_decay=1e-4)]}
 OLDER = SWEEPS["longer"]
 TAUGHT_BY = {

@@ -615,12 +615,43 @@ def test_what_could_not_be_told_is_in_the_result_and_in_its_text():
     assert found.untold == [(0,), (1,)]
     assert 1e-5 < found.unknown < 1e-2
     assert "cannot be told to better than 0.00" in str(found)
-    assert "kinks, which have no derivative: [0]" in str(
-        check_gradient(not_analytic(np.abs), np.zeros(1), np.zeros(1))
-        if 0
-        else check_gradient(relu, np.array([0, 1.0]), lambda u: (u > 0) * 1.0)
-    )
     assert check_gradient(relu, N6, lambda u: (u > 0) * 1.0).unknown == 0
+
+
+def test_the_text_of_a_result_lists_five_kinks_and_says_how_many_more_there_are():
+    def said(zeros):
+        x = np.r_[np.zeros(zeros), 1.0]
+        return str(check_gradient(relu, x, lambda u: (u > 0) * 1.0))
+
+    assert said(1).endswith("; kinks, which have no derivative: [0]")
+    assert said(5).endswith(": [0], [1], [2], [3], [4]")
+    assert said(7).endswith(": [0], [1], [2], [3], [4] and 2 more")
+
+
+def test_a_component_below_the_rounding_of_the_value_is_unknown_as_a_whole_and_no_more():
+    f = not_analytic(lambda u: 1e10 + u[0] + 1e-9 * u[1])
+    found = check_gradient(f, np.ones(2), np.array([1, 1e-9]))
+    assert found.unknown == 1.0
+    assert (1,) in found.untold
+
+
+def test_a_function_that_is_another_in_float64_is_judged_as_it_is_in_its_own_type():
+    def f(u):
+        return not_analytic(np.sum)(u) if u.dtype == np.float32 else 3 * u.real.sum()
+
+    x = N6.astype(np.float32)
+    assert check_gradient(f, x, np.ones_like(x)).method == "difference"
+    with pytest.raises(WrongGradient):
+        check_gradient(f, x, 3 * np.ones_like(x))
+
+
+def test_a_function_of_whole_numbers_has_no_noise_to_hide_a_wrong_gradient_in():
+    def f(u):
+        return 3 if u.dtype.kind == "f" else 1 / 0
+
+    assert check_gradient(f, N6, np.zeros(6)).error == 0
+    with pytest.raises(WrongGradient, match="must be 0"):
+        check_gradient(f, N6, np.full(6, 1e-6))
 
 
 def test_against_a_derivative_of_zero_only_zero_is_right():
