@@ -179,13 +179,11 @@ def run(wanted: Callable[[str, int | None], bool], jobs: int) -> None:
         meta = json.loads(path.read_text())
         names = [name for name, code in meta[CODES].items() if wanted(name, code)]
         began = time.time()
-        try:
-            for name, code in forked(names, jobs, one):
-                if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
-                    sys.exit(f"pytest could not run the tests of {name}: exit code {code}")
-                meta[CODES][name] = code
-        finally:
-            path.write_text(json.dumps(meta))
+        for name, code in forked(names, jobs, one):
+            if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+                sys.exit(f"pytest could not run the tests of {name}: exit code {code}")
+            meta[CODES][name] = code
+            path.write_text(json.dumps(meta))  # hours of them may be cut off
         if names:
             alive = [name for name in names if meta[CODES][name] not in KILLED]
             print(path, f"{len(names)} run in {time.time() - began:.0f} s, alive:", *alive, flush=True)
