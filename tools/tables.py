@@ -38,6 +38,8 @@ SCRIPTS = {
     "validation_more": "examples/validate",
     "validation_start": "examples/validate",
     "validation_few": "examples/validate",
+    "validation_freer": "examples/validate",
+    "validation_freer_teacher": "examples/validate",
     "step": "tests/benchmarks/step",
     "epoch": "tests/benchmarks/epoch",
     "prediction": "tests/benchmarks/prediction",
