@@ -71,6 +71,8 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
 
 TESTS = {  # of a room, the first that fits, for what runs while a module is imported, or once and is then remembered
     "testing/gradients/strategies": ("strategies", "softmax"),
+    "testing/gradients/layers": ("contracts", "layers"),
+    "testing/gradients/optimizers": ("contracts", "optim"),
     "testing/gradients/": ("gradients", "layers", "optim"),
     "testing/losses/frameworks": ("frameworks", "testing"),
     "testing/losses/": ("testing", "laws"),
