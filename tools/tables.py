@@ -30,7 +30,6 @@ SCRIPTS = {
     "controls": "examples/08_controls",
     "losses_compared": "examples/09_losses_compared",
     "further": "examples/10_further",
-    "unseen_two": "examples/04_unseen_class",
     "which_teacher": "examples/11_which_teacher",
     "steps": "examples/12_steps",
     "validation": "examples/validate",
@@ -151,7 +150,7 @@ def reached() -> str:
     sys.path.insert(0, str(ROOT / "examples"))
     shown = importlib.import_module("common").mean_and_spread
     full, short, longest = result("headline_full"), result("headline_default"), result("headline_longest")
-    three = result("unseen_two")["sets"]["no 3"]
+    three = result("unseen_class")["sets"]["no 3"]
     right = [100 * (1 - wrong / three["unseen"]) for wrong in three["by"]["prior"]["on_unseen"]]
     rows = [
         ("teacher", "67", "≤ 67, then 60", full["teacher"]["errors"]),
