@@ -3,10 +3,10 @@
     pip install mutmut && python -m mutmut run && python tests/benchmarks/mutants.py docs/results/mutants.json
 
 There are ten thousand, and hours of them. `mutmut run none` makes them without running any, and learns which tests run
-which function; then --draw 200 runs some, drawn at random, each in a process of its own, the quickest tests first, with
-the Python that calls this script. PyTorch and JAX, which it should have, do not survive the forks in which mutmut runs
-its tests: --again runs in this way every mutant that mutmut left alive. A reason comes from REASONS, by the mutant's
-name or what it changed; a survivor without one is printed, and the exit code is then 1.
+which function; then --draw 200 runs some, drawn at random, each in a fork of a process that has read the tests, with
+the Python that calls this script. It should have PyTorch and JAX, which do not survive mutmut's own forks: --again runs
+in this way every mutant that mutmut left alive. A reason comes from REASONS, by the mutant's name or what it changed; a
+survivor without one is printed, and the exit code is then 1.
 """
 
 import argparse
@@ -143,13 +143,18 @@ def read_tests() -> set[str]:
     return at_import
 
 
-def run(wanted: Callable[[str, int | None], bool], jobs: int) -> None:
-    """Run the mutants that are wanted, by name and exit code, and keep the exit codes.
+def exit_codes() -> dict[Path, dict[str, int | None]]:
+    """Return what each mutant of each room ended with, None for one that has not run, by mutmut's files."""
+    return {path: json.loads(path.read_text())[CODES] for path in sorted(Path("mutants").absolute().rglob("*.meta"))}
+
+
+def run(names: list[str], jobs: int) -> None:
+    """Run these mutants in this order and keep their exit codes.
 
     Each has a fork of this process, in which the tests have been read already; what runs while a module is imported
     has a process of its own. First comes the test that killed another mutant of the function, then the quickest.
     """
-    here = Path.cwd()
+    here, of = Path.cwd(), {name: path for path, codes in exit_codes().items() for name in codes}
     os.chdir("mutants")
     sys.path.insert(0, str(Path.cwd()))
     os.environ["PYTHONPATH"] = "."
@@ -177,18 +182,14 @@ def run(wanted: Callable[[str, int | None], bool], jobs: int) -> None:
             return int(subprocess.run([sys.executable, "-m", "pytest", *command], check=False).returncode != 0)
         return int(pytest.main(command, plugins=[Watch(seconds, killer)]))
 
-    for path in sorted(Path().rglob("*.meta")):
+    for name, code in forked(names, jobs, one):
+        if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+            sys.exit(f"pytest could not run the tests of {name}: exit code {code}")
+        path = of[name]
         meta = json.loads(path.read_text())
-        names = [name for name, code in meta[CODES].items() if wanted(name, code)]
-        began = time.time()
-        for name, code in forked(names, jobs, one):
-            if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
-                sys.exit(f"pytest could not run the tests of {name}: exit code {code}")
-            meta[CODES][name] = code
-            path.write_text(json.dumps(meta))  # hours of them may be cut off
-        if names:
-            alive = [name for name in names if meta[CODES][name] not in KILLED]
-            print(path, f"{len(names)} run in {time.time() - began:.0f} s, alive:", *alive, flush=True)
+        meta[CODES][name] = code
+        path.write_text(json.dumps(meta))  # hours of them may be cut off
+        print("killed" if code in KILLED else "ALIVE ", name, flush=True)
     os.chdir(here)
 
 
@@ -208,7 +209,7 @@ def reason(name: str) -> str:
 
 def drawn(number: int) -> list[str]:
     """Return the names of so many of the mutants, in an order that is the same every time."""
-    names = sorted(name for path in Path("mutants").rglob("*.meta") for name in json.loads(path.read_text())[CODES])
+    names = sorted(name for codes in exit_codes().values() for name in codes)
     random.Random(0).shuffle(names)
     return names[:number]
 
@@ -242,25 +243,27 @@ def report(record: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("json", type=Path, help="results are written there")
-    parser.add_argument("--draw", type=int, metavar="N", help="first run N mutants, drawn at random, and no others")
+    parser.add_argument(
+        "--draw", type=int, metavar="N", help="N mutants alone, drawn at random: first run those that have not run"
+    )
     parser.add_argument("--again", action="store_true", help="first run what is not killed and has no reason to live")
     parser.add_argument("--jobs", type=int, metavar="J", default=os.cpu_count(), help="mutants at a time")
     options = parser.parse_args()
+    done = {name: code for codes in exit_codes().values() for name, code in codes.items()}
+    counted = drawn(options.draw) if options.draw else list(done)
     if options.draw:
-        chosen = set(drawn(options.draw))
-        run(lambda name, code: code is None and name in chosen, options.jobs)
+        run([name for name in counted if done[name] is None], options.jobs)
     if options.again:
         shutil.copytree("tests", "mutants/tests", dirs_exist_ok=True)  # with tests written since the run
-        run(lambda name, code: code not in {None, *KILLED} and not reason(name), options.jobs)
+        run([name for name in counted if done[name] not in {None, *KILLED} and not reason(name)], options.jobs)
     rooms: dict[str, dict[str, int]] = {}
     survivors, unexplained = [], []
-    for path in sorted(Path("mutants").rglob("*.meta")):
-        every = json.loads(path.read_text())[CODES]
-        codes = {name: code for name, code in every.items() if code is not None}
+    for path, every in exit_codes().items():
+        codes = {name: every[name] for name in counted if every.get(name) is not None}
         if not codes:
             continue
         counts = Counter(code in KILLED for code in codes.values())
-        rooms[str(path.relative_to("mutants").with_suffix(""))] = {
+        rooms[str(path.relative_to(Path("mutants").absolute()).with_suffix(""))] = {
             "mutants": len(codes),
             "killed": counts[True],
             "not_run": len(every) - len(codes),
