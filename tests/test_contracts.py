@@ -104,6 +104,27 @@ class ReturnsAnother(Tanh):
         return self.y
 
 
+class ClearsOutFirst(Tanh):
+    def forward(self, x, out, step):
+        out[...] = 0
+        return super().forward(x, out, step)
+
+
+class MindsWhereOutIs(Tanh):
+    def forward(self, x, out, step):
+        self.factor = 2 if out is x else 1
+        return super().forward(x, out, step)
+
+    def backward(self, dy, out, momentum=0.0):
+        return super().backward(self.factor * dy, out)
+
+
+class TakesTwoAxes(Tanh):
+    def forward(self, x, out, step):
+        _, _ = x.shape
+        return super().forward(x, out, step)
+
+
 BREACHES = {
     "reads y": (Forgetful, WrongLayer, "Forgetful.backward reads y, .* declare reads_y = True"),
     "reads x": (Greedy, WrongLayer, "Greedy.backward reads x, .* declare reads_x = True"),
@@ -115,6 +136,9 @@ BREACHES = {
         "must write every number of dbeta, and read none",
     ),
     "mixes replicas": (lambda: OneMeanForAllReplicas(4), WrongLayer, "must treat a leading axis as replicas"),
+    "no leading axis": (TakesTwoAxes, WrongLayer, "must treat a leading axis as replicas, got too many values"),
+    "another y in place": (ClearsOutFirst, WrongLayer, "must give the same y where out is x"),
+    "another dx in place": (MindsWhereOutIs, WrongLayer, "must give the same dx where out was x"),
     "sized by its first batch": (lambda: SizedByItsFirstBatch(4), WrongLayer, "after a batch of another size"),
     "writes its x": (WritesX, WrongLayer, "must leave x alone"),
     "another array than out": (ReturnsAnother, WrongLayer, "must write y into out and return it"),

