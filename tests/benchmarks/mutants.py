@@ -256,11 +256,11 @@ def main() -> None:
     options = parser.parse_args()
     done = {name: code for codes in exit_codes().values() for name, code in codes.items()}
     counted = drawn(options.draw) if options.draw else list(done)
-    if options.draw:
-        run([name for name in counted if done[name] is None], options.jobs)
-    if options.again:
-        shutil.copytree("tests", "mutants/tests", dirs_exist_ok=True)  # with tests written since the run
-        run([name for name in counted if done[name] not in {None, *KILLED} and not reason(name)], options.jobs)
+    new = [name for name in counted if done[name] is None] if options.draw else []
+    again = [name for name in counted if done[name] not in {None, *KILLED} and not reason(name)]
+    if wanted := [*new, *(again if options.again else [])]:
+        shutil.copytree("tests", "mutants/tests", dirs_exist_ok=True)  # with tests written since mutmut copied them
+        run(wanted, options.jobs)
     rooms: dict[str, dict[str, int]] = {}
     survivors, unexplained = [], []
     for path, every in exit_codes().items():
