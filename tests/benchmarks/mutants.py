@@ -118,7 +118,11 @@ def forked(names: list[str], jobs: int, work: Callable[[str], int]) -> Iterator[
         while waiting and len(running) < jobs:
             name = waiting.pop()
             if not (pid := os.fork()):
-                os._exit(work(name))
+                code = int(pytest.ExitCode.USAGE_ERROR)  # of work that raises, which must not count as killed
+                try:
+                    code = work(name)
+                finally:
+                    os._exit(code)
             running[pid] = name
         pid, status = os.wait()
         yield running.pop(pid), os.waitstatus_to_exitcode(status)
