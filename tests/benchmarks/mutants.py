@@ -1,28 +1,28 @@
-"""How many mutants the tests kill, and why each survivor lives: written after a run of mutmut in the current folder.
+"""How many mutants the tests kill, and why each survivor lives.
 
-    pip install mutmut && python -m mutmut run && python tests/benchmarks/mutants.py docs/results/mutants.json
+    pip install mutmut torch jax keras
+    OPENBLAS_NUM_THREADS=1 python tests/benchmarks/mutants.py docs/results/mutants.json
 
-There are ten thousand, and hours of them. `mutmut run none` makes them without running any, and learns which tests run
-which function; then --draw 200 runs some, drawn at random, each in a fork of a process that has read the tests, with
-the Python that calls this script. It should have PyTorch and JAX, which do not survive mutmut's own forks: --again runs
-in this way every mutant that mutmut left alive. A reason comes from REASONS, by the mutant's name or what it changed; a
-survivor without one is printed, and the exit code is then 1.
+mutmut makes them, some ten thousand, in mutants/ of the current folder, with tests that have been read once and run in
+a fork for each: first those that killed others of the function, then the quickest. What each ended with is kept there,
+so that a run may be cut off and go on, and changed functions alone are run anew. --draw 200 runs some, drawn at random.
+A reason comes from REASONS, by the mutant's name or what it changed; a survivor without one is printed, and the exit
+code is then 1. --again tries those once more, with tests written since.
 """
 
 import argparse
+import gc
 import json
 import os
 import random
 import re
-import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import cache
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
@@ -85,29 +85,9 @@ TESTS = {  # of a room, the first that fits, for what runs while a module is imp
     "": ("softmax", "layers", "optim", "random", "later_losses"),
 }
 FEW = 3  # tests that run a function: fewer, and the room's are run as well
-PYTEST = ["-x", "-q", "-p", "no:cacheprovider", "-m", "libraries or not libraries"]
-SECONDS, KILLERS = (
-    Path("seconds.json"),
-    Path("killers"),
-)  # in mutants/: of each test; of each function, the test that last killed one
-
-
-class Watch:
-    """Let a mutant run each test for ten times what it takes without, note the one that fails, and time each."""
-
-    def __init__(self, seconds: dict[str, float], killer: Path) -> None:
-        self.allowed, self.killer, self.began = seconds, killer, 0.0
-        self.taken: dict[str, float] = {}
-
-    def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.began = time.process_time()
-        if self.allowed:
-            signal.setitimer(signal.ITIMER_PROF, 10 + 10 * self.allowed.get(nodeid, 0.0))  # its signal ends the process
-
-    def pytest_runtest_logreport(self, report: Any) -> None:
-        self.taken[report.nodeid] = time.process_time() - self.began
-        if report.failed:
-            self.killer.write_text(report.nodeid)
+PYTEST = ["-x", "-q", "-s", "--tb=native", "-p", "no:cacheprovider", "-m", "libraries or not libraries"]
+SLOW_TO_IMPORT = ("torch", "jax", "keras")  # and nothing of theirs may run before the forks
+LEARNED, KILLERS = Path("tests.json"), Path("killers")  # of each test; of each function, tests that killed a mutant
 
 
 def forked(names: list[str], jobs: int, work: Callable[[str], int]) -> Iterator[tuple[str, int]]:
@@ -128,84 +108,157 @@ def forked(names: list[str], jobs: int, work: Callable[[str], int]) -> Iterator[
         yield running.pop(pid), os.waitstatus_to_exitcode(status)
 
 
-def read_tests() -> set[str]:
-    """Read every test, so that forks need not, and return the functions that run meanwhile."""
-    from mutmut.mutation import trampoline  # type: ignore[import-not-found]
+class Mutants:
+    """A plugin of pytest: what it has collected is run for each mutant, in a fork, and not once."""
 
-    at_import: set[str] = set()
-    trampoline.record_trampoline_hit = lambda name, caller=None: at_import.add(name)
-    os.environ["MUTANT_UNDER_TEST"] = "stats"
-    files = sorted({f"tests/test_{name}.py" for names in TESTS.values() for name in names})
-    pytest.main([*PYTEST, "--collect-only", "-qq", *files])
-    os.environ["MUTANT_UNDER_TEST"] = ""
-    if not SECONDS.exists():
+    def __init__(self, names: list[str], jobs: int, seconds: float) -> None:
+        from mutmut.mutation import trampoline  # type: ignore[import-not-found]
 
-        def timed(_: str) -> int:
-            watch = Watch({}, KILLERS / "none")
-            code = pytest.main([*PYTEST, *files], plugins=[watch])
-            if not code:
-                SECONDS.write_text(json.dumps(watch.taken))
-            return int(code)
+        self.names, self.jobs, self.seconds = names, jobs, seconds
+        self.alone = ""  # a mutant for which the tests are read anew
+        self.reached: set[str] = set()  # functions, by all that has run
+        trampoline.record_trampoline_hit = lambda name, caller=None: self.reached.add(name)
 
-        if any(code for _, code in forked(["none"], 1, timed)):
-            sys.exit("the tests fail without a mutant")
-    return at_import
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        self.items = {item.nodeid: item for item in session.items}
+        if self.alone:
+            os._exit(self.run(self.alone))
+        self.at_import = frozenset(self.reached)
+        self.reached.clear()
+        gc.freeze()  # or each fork copies what it only counts
+        learned = self.learn()
+        self.taken = {test: learned[test]["seconds"] for test in self.items}
+        self.tests_of: dict[str, list[str]] = {}
+        for test in sorted(self.items, key=self.taken.__getitem__):
+            for function in learned[test]["functions"]:
+                self.tests_of.setdefault(function, []).append(test)
+        for name, code in forked(self.names, self.jobs, self.run):
+            if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+                sys.exit(f"pytest could not run the tests of {name}: exit code {code}")
+            meta = json.loads(metas()[name].read_text())
+            meta[CODES][name] = code
+            metas()[name].write_text(json.dumps(meta))  # hours of them may be cut off
+            print("killed" if code in KILLED else "ALIVE ", name, flush=True)
+        return True
 
+    def results(self, tests: list[str], allowed: Callable[[str], float]) -> Iterator[tuple[str, bool]]:
+        """Run tests in turn, each in the seconds it is allowed or this process ends, and yield whether they pass."""
+        items = [self.items[test] for test in tests]
+        for test, item, following in zip(tests, items, [*items[1:], None], strict=True):
+            signal.setitimer(signal.ITIMER_PROF, allowed(test))
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            yield test, not item.session.testsfailed
 
-def exit_codes() -> dict[Path, dict[str, int | None]]:
-    """Return what each mutant of each room ended with, None for one that has not run, by mutmut's files."""
-    return {path: json.loads(path.read_text())[CODES] for path in sorted(Path("mutants").absolute().rglob("*.meta"))}
+    def learn(self) -> dict[str, Any]:
+        """Return of every test the seconds that it takes without a mutant, and the functions that it runs."""
+        learned = json.loads(LEARNED.read_text()) if LEARNED.exists() else {}
+        new = [test for test in self.items if test not in learned]
 
+        def learn(part: str) -> int:
+            os.environ["MUTANT_UNDER_TEST"] = "stats"
+            found, began = {}, time.process_time()
+            for test, passed in self.results(new[int(part) :: self.jobs], lambda test: LONGEST):
+                if not passed:
+                    print(f"{test} fails without a mutant", file=sys.stderr)
+                    return 1
+                found[test] = {"seconds": time.process_time() - began, "functions": sorted(self.reached)}
+                began = time.process_time()
+                self.reached.clear()
+            Path(f"{part}.json").write_text(json.dumps(found))
+            return 0
 
-def run(names: list[str], jobs: int) -> None:
-    """Run these mutants in this order and keep their exit codes.
+        for part, code in forked([str(part) for part in range(min(self.jobs, len(new)))], self.jobs, learn):
+            if code:
+                sys.exit("the tests do not pass without a mutant")
+            learned |= json.loads(Path(f"{part}.json").read_text())
+        LEARNED.write_text(json.dumps(learned))
+        return learned
 
-    Each has a fork of this process, in which the tests have been read already; what runs while a module is imported
-    has a process of its own. First comes the test that killed another mutant of the function, then the quickest.
-    """
-    here, of = Path.cwd(), {name: path for path, codes in exit_codes().items() for name in codes}
-    os.chdir("mutants")
-    sys.path.insert(0, str(Path.cwd()))
-    os.environ["PYTHONPATH"] = "."
-    KILLERS.mkdir(exist_ok=True)
-    at_import = read_tests()
-    by_function = json.loads(Path("mutmut-stats.json").read_text())["tests_by_mangled_function_name"]
-    seconds = json.loads(SECONDS.read_text())
-
-    def one(name: str) -> int:
-        function = name.rpartition("__mutmut_")[0]
-        killer = KILLERS / function
-        tests = sorted(by_function.get(function, []), key=lambda test: seconds.get(test, 0.0))
-        if killer.exists():
-            tests.insert(0, killer.read_text())
-        if len(tests) < FEW or function in at_import:
-            files = next(files for room, files in TESTS.items() if room in name.replace(".", "/"))
-            tests += [f"tests/test_{file}.py" for file in files]
-        command = [*PYTEST, *dict.fromkeys(tests)]
+    def run(self, name: str) -> int:
+        """Run the tests of a mutant until one fails, in a fork of its own, and return the exit code."""
         os.environ["MUTANT_UNDER_TEST"] = name
-        signal.alarm(LONGEST)
+        function = name.rpartition("__mutmut_")[0]
         output = os.open(os.devnull, os.O_WRONLY)
         os.dup2(output, 1)
         os.dup2(output, 2)
-        if function in at_import:
-            return int(subprocess.run([sys.executable, "-m", "pytest", *command], check=False).returncode != 0)
-        return int(pytest.main(command, plugins=[Watch(seconds, killer)]))
+        if function in self.at_import and not self.alone:  # what it made then must be made again
+            self.alone = name
+            for module, made in list(sys.modules.items()):
+                if (getattr(made, "__file__", None) or "").startswith(os.getcwd()):
+                    del sys.modules[module]
+            ended = pytest.main([*PYTEST, *files_of(name)], plugins=[self])
+            broken = ended == pytest.ExitCode.INTERNAL_ERROR  # or else the tests cannot be read with this mutant
+            return int(pytest.ExitCode.USAGE_ERROR if broken else pytest.ExitCode.TESTS_FAILED)
+        killers, began = KILLERS / function, time.process_time()
+        earlier = killers.read_text().splitlines() if killers.exists() else []
+        tests = [test for test in [*earlier, *self.tests_of.get(function, [])] if test in self.items]
+        if self.alone or len(tests) < FEW:
+            room = [test for test in self.items if test.partition("::")[0] in files_of(name)]
+            tests += sorted(room, key=self.taken.__getitem__)
+        for test, passed in self.results(list(dict.fromkeys(tests)), lambda test: 5 + 10 * self.taken[test]):
+            if not passed:
+                killers.write_text("\n".join(dict.fromkeys([test, *earlier])))
+                return int(pytest.ExitCode.TESTS_FAILED)
+            if time.process_time() - began > self.seconds:
+                break
+        return 0
 
-    for name, code in forked(names, jobs, one):
-        if code in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
-            sys.exit(f"pytest could not run the tests of {name}: exit code {code}")
-        path = of[name]
-        meta = json.loads(path.read_text())
-        meta[CODES][name] = code
-        path.write_text(json.dumps(meta))  # hours of them may be cut off
-        print("killed" if code in KILLED else "ALIVE ", name, flush=True)
+
+def files_of(name: str) -> list[str]:
+    """Return the tests of a mutant's room."""
+    return [f"tests/test_{f}.py" for f in next(fs for part, fs in TESTS.items() if part in name.replace(".", "/"))]
+
+
+def exit_codes() -> dict[Path, dict[str, int | None]]:
+    """Return what each mutant of each room ended with, by mutmut's files; None for one that has not run."""
+    return {path: json.loads(path.read_text())[CODES] for path in sorted(Path("mutants").absolute().rglob("*.meta"))}
+
+
+@cache
+def metas() -> dict[str, Path]:
+    """Return mutmut's file of each mutant."""
+    return {name: path for path, codes in exit_codes().items() for name in codes}
+
+
+def room(meta: Path) -> str:
+    """Return what was changed, of a file of mutmut's: minidistill/layers.py."""
+    return str(meta.relative_to(Path("mutants").absolute()).with_suffix(""))
+
+
+def make(jobs: int) -> None:
+    """Let mutmut write the mutants, those of functions that have changed anew, and copy the tests beside them."""
+    from mutmut import __main__ as mutmut
+
+    os.environ["MUTANT_UNDER_TEST"] = "mutant_generation"
+    Path("mutants").mkdir(exist_ok=True)
+    mutmut.copy_src_dir()
+    mutmut.copy_also_copy_files()
+    mutmut.create_mutants(jobs)
+
+
+def run(names: list[str], jobs: int, seconds: float) -> None:
+    """Run these mutants in this order and keep their exit codes."""
+    here, plugin = Path.cwd(), Mutants(names, jobs, seconds)
+    os.chdir("mutants")
+    sys.path.insert(0, str(Path.cwd()))
+    os.environ |= {"PYTHONPATH": ".", "MUTANT_UNDER_TEST": "stats"}
+    KILLERS.mkdir(exist_ok=True)
+    for package in SLOW_TO_IMPORT:
+        import_module(package)
+    files = sorted({f"tests/test_{name}.py" for names in TESTS.values() for name in names})
+    if code := pytest.main([*PYTEST, *files], plugins=[plugin]):
+        sys.exit(f"pytest ended with {code!r}")
     os.chdir(here)
 
 
 @cache
 def changed(name: str) -> str:
-    shown = subprocess.run([sys.executable, "-m", "mutmut", "show", name], capture_output=True, text=True, check=True)
-    lines = [line for line in shown.stdout.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    """Return the lines that a mutant lacks and those that it has instead, after - and +."""
+    from mutmut.mutation.diff_apply import get_diff_for_mutant  # type: ignore[import-not-found]
+
+    shown = get_diff_for_mutant(name, path=room(metas()[name])).splitlines()
+    lines = [line for line in shown if line[:1] in ("+", "-") and line[:3] not in ("+++", "---")]
     return "\n".join(f"{line[0]}{line[1:].strip()}" for line in lines)
 
 
@@ -218,7 +271,7 @@ def reason(name: str) -> str:
 
 def drawn(number: int) -> list[str]:
     """Return the names of so many of the mutants, in an order that is the same every time."""
-    names = sorted(name for codes in exit_codes().values() for name in codes)
+    names = sorted(metas())
     random.Random(0).shuffle(names)
     return names[:number]
 
@@ -234,10 +287,10 @@ def report(record: dict[str, Any]) -> str:
     """Return a row for each room: how many mutants, how many were killed; and what a sample says of all."""
     rows = ["| room | mutants run | killed | survived | not run |", "|---|---:|---:|---:|---:|"]
     sums = {what: sum(r[what] for r in record["rooms"].values()) for what in ("mutants", "killed", "not_run")}
-    for room, r in [*record["rooms"].items(), ("all", sums)]:
+    for name, r in [*record["rooms"].items(), ("all", sums)]:
         killed, share = r["killed"], r["killed"] / r["mutants"]
         rows.append(
-            f"| `{room}` | {r['mutants']:,} | {killed:,} ({share:.1%}) | {r['mutants'] - killed} | {r['not_run']} |"
+            f"| `{name}` | {r['mutants']:,} | {killed:,} ({share:.1%}) | {r['mutants'] - killed} | {r['not_run']} |"
         )
     sentence = f"mutmut {record['mutmut']}, {record['date']}."
     if sums["not_run"]:
@@ -252,19 +305,20 @@ def report(record: dict[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("json", type=Path, help="results are written there")
-    parser.add_argument(
-        "--draw", type=int, metavar="N", help="N mutants alone, drawn at random: first run those that have not run"
-    )
+    parser.add_argument("--draw", type=int, metavar="N", help="N mutants alone, drawn at random")
     parser.add_argument("--again", action="store_true", help="first run what is not killed and has no reason to live")
+    parser.add_argument(
+        "--seconds", type=float, metavar="S", default=LONGEST, help="a mutant lives that outlives such a time of tests"
+    )
     parser.add_argument("--jobs", type=int, metavar="J", default=os.cpu_count(), help="mutants at a time")
     options = parser.parse_args()
+    make(options.jobs)
     done = {name: code for codes in exit_codes().values() for name, code in codes.items()}
     counted = drawn(options.draw) if options.draw else list(done)
-    new = [name for name in counted if done[name] is None] if options.draw else []
+    new = [name for name in counted if done[name] is None]
     again = [name for name in counted if done[name] not in {None, *KILLED} and not reason(name)]
     if wanted := [*new, *(again if options.again else [])]:
-        shutil.copytree("tests", "mutants/tests", dirs_exist_ok=True)  # with tests written since mutmut copied them
-        run(wanted, options.jobs)
+        run(wanted, options.jobs, options.seconds)
     rooms: dict[str, dict[str, int]] = {}
     survivors, unexplained = [], []
     for path, every in exit_codes().items():
@@ -272,7 +326,7 @@ def main() -> None:
         if not codes:
             continue
         counts = Counter(code in KILLED for code in codes.values())
-        rooms[str(path.relative_to(Path("mutants").absolute()).with_suffix(""))] = {
+        rooms[room(path)] = {
             "mutants": len(codes),
             "killed": counts[True],
             "not_run": len(every) - len(codes),
