@@ -80,7 +80,7 @@ TESTS = {  # of a room, the first that fits, for what runs while a module is imp
     "testing/gradients/optimizers": ("contracts", "optim"),
     "testing/gradients/": ("gradients", "layers", "optim"),
     "testing/losses/frameworks": ("frameworks", "testing"),
-    "testing/losses/": ("testing", "laws"),
+    "testing/losses/": ("testing", "laws", "cli"),
     "losses/": ("losses", "later_losses", "high_temperature"),
     "": ("softmax", "layers", "optim", "random", "later_losses"),
 }
