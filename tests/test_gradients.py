@@ -16,7 +16,7 @@ from minidistill.backend import CupyBackend
 from minidistill.testing import CannotJudge, WrongGradient, check_backward, check_gradient
 from minidistill.testing.gradients import derivative
 from minidistill.testing.gradients.check import _tolerance
-from minidistill.testing.gradients.derivative import Near, Slope, Slopes
+from minidistill.testing.gradients.derivative import Near, Slope, Slopes, _granularity
 from minidistill.testing.gradients.trees import to_host
 
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
@@ -493,6 +493,126 @@ def test_the_rounding_of_a_function_is_seen_in_its_values(f, least, most):
     function = near(f, N6)
     function.measure_noise(0)
     assert least <= function.noise <= most
+
+
+@pytest.mark.parametrize("sigma", [1e-9, 1e-6, 1e-4])
+def test_noise_of_a_known_deviation_is_measured_and_covered(sigma):
+    def noisy(u):
+        return float(u.sum()) + sigma * np.random.default_rng(u.view(np.uint64)).normal()
+
+    measured = []
+    for seed in range(16):
+        function = near(noisy, N6)
+        function.measure_noise(seed)
+        measured.append(function.noise / sigma)
+    assert min(measured) > 1
+    assert 2.5 < np.mean(measured) < 5  # six deviations, by the most modest of three estimates from eight values
+
+
+@pytest.mark.parametrize(
+    ("values", "noise", "found"),
+    [
+        ([0.0, 3 * 2.0**-20, 2.0**-18, -1.0], 0.0, 2.0**-20),
+        ([2.0**-13, 0.5], 0.0, 2.0**-13),
+        ([2.0**-12, 0.5], 0.0, 0.0),
+        ([2.0**-20, 0.5], 2.0**-24, 2.0**-20),
+        ([2.0**-20, 0.5], 2.0**-23, 0.0),
+        ([0.0, 0.0], 0.0, 0.0),
+        ([1 / 3, 0.1], 2.0**-53, 0.0),
+    ],
+)
+def test_values_that_are_multiples_of_a_small_power_of_two_were_rounded_to_it(values, noise, found):
+    assert _granularity(np.array(values), noise) == found
+
+
+def test_a_number_of_each_type_has_the_rounding_of_its_type_and_whole_numbers_that_of_their_float64():
+    for one, eps in ((np.float32(1), 2.0**-23), (np.float64(1), 2.0**-52), (np.complex64(1), 2.0**-23),
+                     (np.int64(1), 2.0**-52), (np.True_, 2.0**-52)):  # fmt: skip
+        function = near(lambda u, one=one: one, N6)
+        assert (function.eps, function.noise) == (eps, eps)
+
+
+@pytest.mark.parametrize(("first", "again"), [(1.0, np.nan), (np.nan, 1.0), (1.0, 2.0)])
+def test_a_value_that_comes_and_goes_is_no_value(first, again):
+    function = near(lambda u: 1.0, N6)
+    function.value = lambda u: again
+    with pytest.raises(md.ArgumentError, match=f"^f must give the same number for the same x, got two, {first!r} and "):
+        function.require_same(N6, first)
+    function.value = lambda u: first
+    function.require_same(N6, first)
+
+
+def test_an_error_of_f_is_kept_with_its_type_and_the_last_value_of_f_is_counted(monkeypatch):
+    function = near(lambda u: math.log(u[0]), np.ones(1))
+    assert np.isnan(function.evaluate(np.array([-1.0])))
+    assert function.failure == ", ValueError: math domain error"
+    monkeypatch.setattr("minidistill.testing.gradients.derivative.MOST_EVALUATIONS", 3)
+    with pytest.raises(CannotJudge, match=r"^x must lie where f has a derivative, got none after 3 values of f$"):
+        function.evaluate(np.ones(1))
+
+
+def test_steps_are_relative_to_x_where_it_is_large_and_never_below_what_moves_it():
+    x = np.array([8.0, 0.125, 16.0, 0.0])
+    function = near(lambda u: float(u.sum()), x)
+    for i, step, smallest in ((0, 8e-3, 2.0**-43), (1, 1e-3, 2.0**-49), (2, 16e-3, 2.0**-42), (3, 1e-3, 1e-250)):
+        slopes = function.component(i, 1e-3)
+        assert (slopes.step, slopes.smallest) == (step, smallest)
+        assert function.component(i, 1e-300).step == smallest
+    for d, step, smallest in (
+        ([1, 0, 0.5, 0], 8e-3, 2.0**-43),
+        ([1, 1, 1, 0], 1e-3, 2.0**-49),
+        ([0, 0, 0, 1], 1e-3, 1e-250),
+    ):
+        slopes = function.direction(np.array(d, float), np.ones(4), 1e-3)
+        assert (slopes.step, slopes.smallest) == (step, smallest)
+        assert function.direction(np.array(d, float), np.ones(4), 1e-300).step == smallest
+
+
+@pytest.mark.parametrize("x", [1e-40, 1e-3, 1.0, 1e10])
+def test_a_complex_step_is_small_beside_the_component_that_it_moves(x):
+    assert near(lambda u: np.log(u[0]), np.array([x])).complex_component(0) == pytest.approx(1 / x, rel=1e-14)
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-9])
+def test_central_slopes_are_exact_for_a_cubic_and_those_of_a_side_for_a_parabola(noise):
+    a, b, c, d = 0.3, -1.25, 2.5, -40.0
+    cubic = slopes_of(lambda t: a + b * t + c * t**2 + d * t**3, 0.0, noise)
+    parabola = slopes_of(lambda t: a + b * t + c * t**2, 0.0, noise)
+    for k in (0, 1, 3):
+        assert cubic.central(k).value == pytest.approx(b, abs=1e-11)
+        assert cubic.central(k).unknown >= abs(d) * (1e-3 / 4**k) ** 2 / 4  # a third of what the step changed
+        for side in (0, 1):
+            one = parabola.one_sided(k, side)
+            assert one.value == pytest.approx(b, abs=1e-10)
+            assert one.unknown == pytest.approx(c * 1e-3 / 4**k * 3 / 4 + one.rounding, rel=1e-6)
+    rounding = max(noise, 2.0**-52 * a) * 4 / 1e-3
+    assert cubic.central(0).rounding == pytest.approx(2 * rounding, rel=0.01)
+    assert parabola.one_sided(0, 0).rounding == pytest.approx(3 * rounding, rel=0.01)
+
+
+@pytest.mark.parametrize("noise", [1e-15, 1e-12, 1e-9, 1e-6])
+@pytest.mark.parametrize(("f", "x"), [(math.sin, 1.0), (math.exp, 5.0), (np.log, 1e-2), (math.atan, 0.0)])
+def test_the_steps_found_are_the_most_exact_ones_and_go_little_further(f, x, noise):
+    f = with_nan(f)
+    every, slopes = slopes_of(f, x, noise), slopes_of(f, x, noise)
+    unknown = [every.central(k).unknown for k in range(-4, 20)]
+    best = int(np.argmin(unknown)) - 4
+    assert slopes.found(never).unknown <= 1.5 * min(unknown)
+    assert min(best, 0) - 2 <= min(slopes.known)
+    assert max(slopes.known) <= max(best, 0) + 3
+    slopes = slopes_of(f, x, noise)
+    assert slopes.found(lambda slope: True) == every.central(0)
+    assert set(slopes.known) == {0, 1}
+    slopes.found(lambda slope: True, thorough=True)
+    assert max(slopes.known) >= 4  # before anyone is accused
+
+
+def test_a_kink_is_seen_as_near_as_numbers_are_and_no_step_is_smaller_than_what_moves_x():
+    for distance, smallest in ((1e-30, 1e-40), (1e-17, 1e-18)):
+        slopes = Slopes(lambda t, d=distance: (t, max(d + t, 0.1 * (d + t))), distance, 0.0, 0.0, 1e-3, smallest)
+        found = slopes.found(never)
+        assert abs(found.value - 1) <= found.unknown < 1e-3
+        assert 1e-3 / 4.0 ** max(slopes.known) >= smallest
 
 
 def test_what_a_slope_cannot_be_taken_of_is_said():

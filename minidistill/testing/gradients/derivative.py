@@ -249,7 +249,7 @@ class Near:
             )
             self.noise = max(self.noise, 6 * found, _granularity(values, self.noise))
             if len(set(values.tolist())) > 4:
-                break
+                return
 
     def complex_step(self, d: np.ndarray) -> float:
         """Return the derivative along d by a complex step.
