@@ -1,11 +1,16 @@
 """The proof kit: every mistake in the museum is caught by the law meant for it, and no correct loss is accused."""
 
+import functools
 import importlib
 import inspect
+import itertools
 import json
 import re
 import subprocess
 import sys
+import time
+import types
+from types import SimpleNamespace
 
 import museum
 import numpy as np
@@ -18,16 +23,26 @@ import minidistill as md
 import minidistill.testing
 from minidistill.testing import assert_distillation_loss, check_distillation_loss, check_law
 from minidistill.testing.gradients.strategies import logits_BN, shapes_BN, temperatures
+from minidistill.testing.losses import domain as domain_module
 from minidistill.testing.losses import report as report_module
-from minidistill.testing.losses.domain import random_batch
+from minidistill.testing.losses.domain import (
+    ALPHAS,
+    Domain,
+    _described,
+    _listed,
+    drawn_alphas,
+    drawn_shapes,
+    drawn_temperatures,
+    random_batch,
+)
 from minidistill.testing.losses.fingerprint import Fingerprint
 from minidistill.testing.losses.forms import FORMS, LATER, log_softmax
-from minidistill.testing.losses.frameworks import Loss, Outcome
+from minidistill.testing.losses.frameworks import Loss, Outcome, Unusable
 from minidistill.testing.losses.judge import Broken, Case, Judge
 from minidistill.testing.losses.laws import LAWS, Law
 from minidistill.testing.losses.report import WANTED, Report, _expectation
-from minidistill.testing.losses.search import Verdict, drawn, has, try_law
-from minidistill.testing.losses.targets import load_function
+from minidistill.testing.losses.search import Pool, Verdict, drawn, has, try_law
+from minidistill.testing.losses.targets import _looks_like_a_loss, find_losses, load_function, name_of
 from minidistill.testing.losses.terms import Term
 
 KL = "KL(teacher || student)"
@@ -235,6 +250,350 @@ def test_random_logits_have_mean_0_and_deviation_2_and_every_class_is_a_label():
     assert not np.array_equal(z, random_batch(300, 100, 1)[0])
 
 
+def test_the_temperatures_that_are_drawn_are_as_often_in_each_decade_from_a_tenth_to_100():
+    rng = np.random.default_rng(0)
+    found = [T for _ in range(300) for T in drawn_temperatures(rng)]
+    assert len(found) == 300 * 8
+    counts, _ = np.histogram(np.log10(found), bins=3, range=(-1, 2))
+    assert counts.sum() == len(found)
+    np.testing.assert_allclose(counts / len(found), 1 / 3, atol=0.03)
+    assert all(float(f"{T:.3g}") == T for T in found), "as a person would write it"
+
+
+def test_the_alphas_that_are_drawn_are_anywhere_from_0_to_1():
+    rng = np.random.default_rng(0)
+    found = [a for _ in range(300) for a in drawn_alphas(rng)]
+    assert len(found) == 300 * 3
+    counts, _ = np.histogram(found, bins=3, range=(0, 1))
+    assert counts.sum() == len(found)
+    np.testing.assert_allclose(counts / len(found), 1 / 3, atol=0.05)
+    assert all(a == float(f"{a:.3g}") for a in found)
+
+
+def test_a_shape_is_drawn_of_each_pair_with_any_of_its_B_and_any_of_its_N():
+    pairs, rng = [((3,), (4, 5)), (range(7, 10, 2), (2,))], np.random.default_rng(0)
+    found = [drawn_shapes(pairs, rng) for _ in range(20)]
+    assert {first for first, _ in found} == {(3, 4), (3, 5)}
+    assert {second for _, second in found} == {(7, 2), (9, 2)}
+
+
+def asking_nothing(function):
+    """A domain of which nothing is known but where it was answered first."""
+    domain = object.__new__(Domain)
+    domain.loss, domain.notes, domain.types, domain._known, domain._bytes = Loss(function), [], {}, {}, 0
+    domain.base, domain.T, domain.alpha, domain.steady = (4, 5), 4.0, 1.0, 0.0
+    domain.temperatures, domain.alphas = [1], [1.0]
+    return domain
+
+
+def shapes_of(function, framework="numpy"):
+    loss = Loss(function)
+    loss.framework = framework
+    return Domain(loss).shapes
+
+
+@pytest.fixture
+def of_shapes_alone(monkeypatch):
+    """Domains that ask for shapes, and for little else."""
+    monkeypatch.setattr(domain_module, "TEMPERATURES", (4.0,))
+    monkeypatch.setattr(Domain, "_precision", lambda self: "float64")
+
+
+@pytest.mark.usefixtures("of_shapes_alone")
+def test_shapes_are_few_where_each_must_be_compiled_and_have_one_row_and_many_and_two_classes_and_a_thousand():
+    flat = lambda z, v, T: 0.0  # noqa: E731
+    plain, compiled = shapes_of(flat), shapes_of(flat, "jax")
+    assert compiled == shapes_of(flat, "keras")
+    assert 4 < len(compiled) < 7 < 15 < len(plain)
+    for shapes in (plain, compiled):
+        (Bs, Ns) = (set(numbers) for numbers in zip(*shapes, strict=True))
+        assert {1, 2, 4, 67} <= Bs
+        assert {2, 5, 1000} <= Ns
+        assert max(Bs) == 67
+        assert max(Ns) == 1000
+
+
+@pytest.mark.usefixtures("of_shapes_alone")
+def test_a_loss_of_10_classes_is_tried_with_one_row_and_with_67():
+    loss = museum.refuses_all_but_10_classes
+    assert {(1, 10), (4, 10), (67, 10)} <= set(shapes_of(loss))
+    assert shapes_of(loss, "jax") == [(4, 10), (1, 10), (67, 10)]
+    assert {N for _, N in shapes_of(loss)} == {10}
+
+
+@pytest.mark.usefixtures("of_shapes_alone")
+def test_a_seed_draws_what_is_tried_and_0_is_the_default():
+    def tried(*seed):
+        domain = Domain(Loss(lambda z, v, T, y, alpha: 0.0), *seed)
+        return domain.temperatures, domain.shapes, domain.alphas
+
+    first, other = tried(), tried(1)
+    assert first == tried(0)
+    for mine, its in zip(first, other, strict=True):
+        assert mine != its
+        assert len(mine) == len(its)
+    assert (len(first[0]), len(first[2])) == (1 + 8, len(ALPHAS) + 3)
+
+
+def test_every_domain_asks_for_the_same_logits(monkeypatch):
+    monkeypatch.setattr(domain_module, "TEMPERATURES", (4.0,))
+
+    def asked():
+        given = []
+        Domain(Loss(lambda z, v, T: given.append((z.tobytes(), v.tobytes(), T)) or 0.0))
+        return given
+
+    assert asked() == asked()
+
+
+@pytest.mark.parametrize(
+    ("answers", "first"),
+    [
+        (lambda z, T, y, alpha: True, ((4, 5), 4.0, 1.0)),
+        (lambda z, T, y, alpha: alpha < 1, ((4, 5), 4.0, 0.5)),
+        (lambda z, T, y, alpha: T == 1, ((4, 5), 1.0, 1.0)),
+        (lambda z, T, y, alpha: T == 20, ((4, 5), 20.0, 1.0)),
+        (lambda z, T, y, alpha: T == 0.5, ((4, 5), 0.5, 1.0)),
+        (lambda z, T, y, alpha: z.shape[1] == 100, ((4, 100), 4.0, 1.0)),
+        (lambda z, T, y, alpha: z.shape[1] == 2 and T < 4 and alpha < 1, ((4, 2), 1.0, 0.5)),
+        (lambda z, T, y, alpha: len(z) == 1, ((1, 5), 4.0, 1.0)),
+        (lambda z, T, y, alpha: len(z) == 32, ((32, 10), 4.0, 1.0)),
+    ],
+)
+def test_a_loss_is_known_by_the_first_shape_T_and_alpha_that_it_answers(answers, first):
+    loss = museum.refusing(answers, "no")(lambda z, v, T, y, alpha: 0.0)
+    assert asking_nothing(loss)._first_answer() == first
+
+
+def test_a_loss_without_labels_is_asked_at_an_alpha_of_1():
+    assert asking_nothing(museum.kl_value_alone)._first_answer() == ((4, 5), 4.0, 1.0)
+
+
+def test_a_loss_that_answers_nowhere_is_known_by_its_first_error():
+    def fails(z, v, T):
+        raise ValueError(f"{z.shape} at {T}")
+
+    with pytest.raises(Unusable, match=re.escape("it raised ValueError: (4, 5) at 4.0")):
+        asking_nothing(fails)._first_answer()
+
+
+@pytest.mark.parametrize("size", [1e-9, 1.0, -1e9])
+def test_a_loss_may_differ_from_call_to_call_by_what_float32_sums_in_another_order_do(size):
+    def after_four_calls(apart):
+        values = iter([1, 1, 1, 1 + apart])
+        domain = asking_nothing(lambda z, v, T: size * next(values))
+        domain._first_answer()
+        return domain
+
+    domain = after_four_calls(4e-7)
+    assert domain.finite
+    assert domain.steady == pytest.approx(4e-7, rel=1e-6)
+    assert after_four_calls(0.0).steady == 0.0
+    with pytest.raises(Unusable) as raised:
+        after_four_calls(6e-7)
+    assert str(raised.value) == "the same logits gave two values: freeze its dropout, or its seed"
+
+
+@pytest.mark.parametrize(("value", "finite"), [(0.0, True), (np.nan, False), (np.inf, False)])
+def test_a_loss_of_zero_or_of_nothing_finite_is_steady(value, finite):
+    domain = asking_nothing(lambda z, v, T: value)
+    domain._first_answer()
+    assert (domain.finite, domain.steady) == (finite, 0.0)
+
+
+def test_what_a_loss_answers_is_kept_once_and_what_it_refuses_is_noted_with_its_first_error():
+    def loss(z, v, T, y, alpha):
+        if T * alpha > 5:
+            raise ValueError(f"{T:g} {alpha:g}")
+        return 0.0
+
+    domain = asking_nothing(loss)
+    domain.alpha = 2.0
+    assert domain._answered("temperatures", [1, 3, 2, 1.0, 30], lambda T: (4, 5, T)) == [1, 2]
+    assert domain._answered("alphas", [1, 0.5], lambda alpha: (4, 5, 6.0, alpha)) == [0.5]
+    assert domain.notes == [
+        "it refuses temperatures above 2 (it raised ValueError: 3 2)",
+        "it refuses alphas above 0.5 (it raised ValueError: 6 1)",
+    ]
+
+
+@pytest.mark.parametrize(("seed", "answered"), [(0, [(3, 2)]), (4, [(3, 2)]), (5, [])])
+def test_a_loss_refuses_what_it_answers_on_none_of_five_batches(seed, answered):
+    (z, v, y), asked = random_batch(3, 2, seed), []
+
+    def choosy(*given):
+        asked.append(given)
+        assert all(map(np.array_equal, given, (z, v, 4.0, y))), "another"
+        return 0.0
+
+    domain = asking_nothing(lambda z, v, T, y, alpha: choosy(z, v, T, y))
+    assert domain._answered("shapes", [(3, 2)], lambda shape: (*shape, 4.0)) == answered
+    assert domain.notes == ([] if answered else ["it refuses B = 3 (it raised AssertionError: another)"])
+    assert len(asked) == min(seed + 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("what", "answered", "refused", "words"),
+    [
+        ("temperatures", [2, 1, 3], [0.5, 0.1], "temperatures below 1"),
+        ("temperatures", [2, 1, 3], [4.5], "temperatures above 3"),
+        ("alphas", [0.25, 0.5], [0, 1, 0.75], "alphas below 0.25 and above 0.5"),
+        ("temperatures", [1, 3], [0.5, 2], "temperatures 0.5, 2"),
+        ("temperatures", [1, 3], [2, 4], "temperatures 2, 4"),
+        ("temperatures", [], [1e4, 2.5], "temperatures 2.5, 10000"),
+        ("shapes", [(2, 3), (2, 4)], [(1, 4), (1, 3)], "B = 1"),
+        ("shapes", [(2, 3), (4, 3), (1, 3)], [(2, 2), (4, 10)], "N = 2, 10"),
+        ("shapes", [(4, 10), (67, 10)], [(1, 2), (3, 5)], "N = 2, 5"),
+        ("shapes", [(4, 10), (4, 2)], [(1, 3), (3, 5)], "B = 1, 3"),
+        ("shapes", [(4, 10)], [(1, 3), (3, 5)], "B = 1, 3"),
+        ("shapes", [(1, 2), (2, 3)], [(2, 2), (1, 4)], "shapes (1, 4), (2, 2)"),
+        ("shapes", [(1, 2), (2, 3)], [(4, 2), (1, 4)], "shapes (1, 4), (4, 2)"),
+        ("shapes", [], [(4, 2), (1, 4)], "B = 1, 4"),
+    ],
+)
+def test_what_is_refused_is_said_by_its_border_or_by_what_all_of_it_has_in_common(what, answered, refused, words):
+    errors = dict.fromkeys(refused, "another") | {refused[0]: "the first"}
+    assert _described(what, answered, errors) == f"{words} (the first)"
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([3, 1, 2.5], "1, 2.5, 3"),
+        ({1e-7: "", 1e6: ""}, "1e-07, 1e+06"),
+        ([(2, 3), (1, 5)], "(1, 5), (2, 3)"),
+        (range(7, 0, -1), "1, 2, 3, 4, 5, 6, 7"),
+        (range(8, 0, -1), "1, 2, 3, ..., 8"),
+    ],
+)
+def test_numbers_and_shapes_are_listed_in_order_and_of_many_the_first_three_and_the_last(values, words):
+    assert _listed(values) == words
+
+
+def test_a_mix_of_alphas_is_the_sum_of_the_losses_there_and_as_large_as_its_parts():
+    def call(function, z, v, T, rest):
+        y, alpha = rest
+        assert y.dtype == np.int64
+        return alpha * T + 10 * y.sum(), z + alpha, alpha * v
+
+    domain = asking_nothing(lambda z, v, T, y, alpha: 0.0)
+    domain.loss._call = call
+    z, v, y = random_batch(2, 3, 0)
+    for mix in ({1.0: 1.0}, {1.0: 3.0}, {0.5: 2.0, 2.0: -1.0}):
+        for labels, n in ((None, 0), (y, 10 * y.sum())):
+            found = domain.at(mix, z, v, 4.0, labels)
+            assert found.value == sum(w * (4 * a + n) for a, w in mix.items())
+            np.testing.assert_allclose(found.gradient, sum(w * (z + a) for a, w in mix.items()))
+            np.testing.assert_allclose(found.teacher_gradient, sum(w * a * v for a, w in mix.items()))
+            assert found.size == sum(abs(w) * (4 * a + n) for a, w in mix.items())
+            assert found.changed == ""
+    domain.loss._call = lambda function, z, v, T, rest: (z.fill(0) or 1.0, None, None)
+    found = domain.at({3.0: 1.0, 4.0: 1.0}, z, v, 4.0)
+    assert (found.gradient, found.teacher_gradient, found.changed) == (None, None, "student's logits")
+
+
+def test_answers_are_remembered_by_all_that_was_asked_up_to_so_many_bytes(monkeypatch):
+    z, v, y = random_batch(5, 5, 0)
+    kept = 10
+    monkeypatch.setattr(domain_module, "MEMORY", (kept + 0.5) * 4 * z.nbytes)  # both logits and both gradients
+    asked = []
+
+    def loss(z, v, T, y, alpha):
+        asked.append((alpha, T))
+        return alpha * T + y[0] + z[0, 0] + 2 * v[0, 0] + 10 * (z.dtype == "f") + 20 * (v.dtype == "f")
+
+    domain = asking_nothing(loss)
+    for question in [(1.0, z, v, 2.0, y), (3.0, z, v, 2.0, y), (1.0, z, v, 3.0, y), (1.0, v, v, 2.0, y),
+                     (1.0, z, z, 2.0, y), (1.0, z, v, 2.0, y + 1), (1.0, z.astype("f"), v, 2.0, y),
+                     (1.0, z, v.astype("f"), 2.0, y)]:  # fmt: skip
+        alpha, *others = question
+        assert domain.ask(*question).value == domain.ask(*question).value == pytest.approx(loss(*others, alpha))
+    domain._known, domain._bytes = {}, 0
+    for first in (1.0, 101.0):  # which is one too many
+        for i in range(kept):
+            asked.clear()
+            domain.ask(1.0, z, v, first + i, y)
+            domain.ask(1.0, z, v, first, y)
+            assert asked == [(1.0, first + i)], "the first is remembered"
+        assert len(domain._known) == kept
+
+
+def half(x):
+    return x.astype(np.float16).astype(x.dtype)
+
+
+def single(x):
+    return float(np.float32(x)) if np.ndim(x) == 0 else x.astype(np.float32).astype(x.dtype)
+
+
+def of_columns(rounded, count):
+    """Round the first columns alone."""
+    return lambda x: np.where(np.arange(x.shape[1]) < count, rounded(x), x)
+
+
+def exactly(x):
+    return x
+
+
+@pytest.mark.parametrize(
+    ("student", "teacher", "temperature", "types"),
+    [
+        (exactly, exactly, exactly, ("float64", "float64", "float64")),
+        (single, exactly, exactly, ("float32", "float64", "float64")),
+        (exactly, half, exactly, ("float64", "float16", "float64")),
+        (museum.bfloat16, single, exactly, ("bfloat16", "float32", "float64")),
+        (exactly, exactly, single, ("float64", "float64", "float32")),
+        (exactly, exactly, lambda T: round(T, 1), ("float64", "float64", "float64")),
+        (exactly, exactly, lambda T: 3.0, ("float64", "float64", "float64")),
+        (lambda z: 0 * z, exactly, exactly, ("float64", "float64", "float64")),
+        (lambda z: 1.0 * (z == z.max(-1, keepdims=True)), exactly, exactly, ("float64", "float64", "float64")),
+        (of_columns(single, 2), of_columns(single, 3), exactly, ("float64", "float32", "float64")),
+    ],
+    ids=["none", "student", "teacher", "both", "T", "T in tenths", "no T", "no student", "its class", "most"],
+)  # fmt: skip
+def test_a_type_is_told_by_the_small_changes_that_it_loses_and_of_what_matters_alone(
+    student, teacher, temperature, types
+):
+    domain = asking_nothing(lambda z, v, T: museum.kl_value_alone(student(z), teacher(v), temperature(T)))
+    coarsest = domain._precision()
+    assert domain.types == dict(zip(("student", "teacher", "T"), types, strict=True))
+    assert coarsest == next(t for t in ("bfloat16", "float16", "float32", "float64") if t in types)
+
+
+def test_the_type_of_a_loss_that_is_unsteady_is_told_all_the_same():
+    calls = itertools.count()
+    jitters = lambda z, v, T: museum.kl_value_alone(single(z), v, T) * (1 + 1e-8 * (next(calls) % 2))  # noqa: E731
+    domain = asking_nothing(jitters)
+    domain._first_answer()
+    domain._precision()
+    assert domain.types["student"] == "float32"
+
+
+@pytest.mark.parametrize("mixed", [museum.alpha_weighs_the_soft_term, museum.alpha_weighs_the_hard_term])
+def test_the_teachers_type_is_told_whichever_term_an_alpha_of_1_leaves(mixed):
+    domain = asking_nothing(lambda z, v, T, y, alpha: mixed(z, single(v), T, y, alpha))
+    domain.alphas = [1.0, 0.5]
+    domain._precision()
+    assert domain.types["teacher"] == "float32"
+
+
+@pytest.mark.parametrize(
+    ("refuses", "known"),
+    [
+        (lambda T, alpha: T == 1, {"temperatures": [2, 4]}),
+        (lambda T, alpha: T == 2, {"temperatures": [1, 4]}),
+        (lambda T, alpha: alpha == 0.5, {"alphas": [1.0, 0.0]}),
+        (lambda T, alpha: alpha == 1.0, {"alphas": [0.5], "alpha": 0.5}),
+        (lambda T, alpha: T != 4, {"temperatures": [4]}),
+    ],
+)
+def test_arithmetic_is_looked_at_where_a_loss_answers(refuses, known):
+    loss = museum.refusing(lambda z, T, y, alpha: not refuses(T, alpha), "no")(museum.alpha_weighs_the_soft_term)
+    domain = asking_nothing(lambda z, v, T, y, alpha: loss(z, single(v), T, y, alpha))
+    vars(domain).update(known)
+    assert domain._precision() == "float32"
+
+
 @pytest.mark.parametrize(
     ("word", "fields"),
     [("kl", {"form": KL}), ("ce", {"form": "cross-entropy(teacher, student)"}),
@@ -381,18 +740,148 @@ def test_what_a_law_needs_and_a_loss_has_not_is_not_judged():
             assert try_law(judge, name, examples=3) == Verdict(name, judged=set(law.needs.split()) <= known)
 
 
-def test_a_law_is_tried_on_60_cases_which_are_the_seeds(monkeypatch):
-    tried = []
-    law = Law(lambda judge, case: tried.append(str(case)), "")
-    monkeypatch.setitem(LAWS, "a law", law)
-    judge, cases = Judge(Loss(museum.kl_value_alone)), {}
-    for name, options in {"default": {}, "0": {"seed": 0}, "1": {"seed": 1}, "few": {"examples": 10}}.items():
-        tried.clear()
-        try_law(judge, "a law", **options)
-        cases[name] = list(tried)
-    assert (len(cases["default"]), len(cases["few"])) == (60, 10)
-    assert cases["default"] == cases["0"] != cases["1"]
-    assert [str(case) for case in drawn(judge, 60, 0)] == cases["0"]
+def judge_of(shapes=((1, 2), (2, 3), (1, 500)), temperatures=(2.0, 1.0), alphas=(0.25, 1.0), **known):
+    """A judge that a law of the test's own needs no more of."""
+    unknown = {"has_gradient": False, "hard_term": None, "loss": SimpleNamespace(framework="numpy")}
+    domain = SimpleNamespace(shapes=shapes, temperatures=temperatures, alphas=alphas)
+    return SimpleNamespace(**{"domain": domain, "soft_term": SimpleNamespace(form=None), **unknown, **known})
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """What try_law says of a law that does this with a case."""
+
+    def judged(check, judge=None, *, needs="", **options):
+        monkeypatch.setitem(LAWS, "a_law", Law(lambda judge, case: check(case), "its mistake", needs))
+        return try_law(judge or judge_of(), "a_law", **options)
+
+    return judged
+
+
+def test_the_shapes_that_a_person_can_read_have_up_to_5_rows_and_classes():
+    pool = Pool(((5, 5), (6, 2), (1, 2), (2, 6), (67, 5), (5, 1000)), (1.0,), (0.5,))
+    assert pool.by_size() == ([(5, 5), (1, 2)], [(6, 2), (2, 6), (67, 5), (5, 1000)])
+    assert pool.readable() == Pool(((5, 5), (1, 2)), (1.0,), (0.5,))
+
+
+def test_cases_are_of_what_the_loss_answers_and_most_can_be_read():
+    found = drawn(judge_of(), 60, 0)
+    assert {case.z.shape for case in found} == {(1, 2), (2, 3), (1, 500)}
+    assert {case.T for case in found} == {1.0, 2.0}
+    assert {case.alpha for case in found} == {0.25, 1.0}
+    small, large = ([case for case in found if (case.seed is None) == readable] for readable in (True, False))
+    assert len(small) > len(large) > 5
+    for case in small:
+        for u in (case.z, case.v):
+            np.testing.assert_array_equal(u, np.round(2 * u) / 2)
+            assert np.abs(u).max() <= 10
+    assert any((case.z == 0).all(axis=-1).any() and case.z.any() for case in small), "a row of zeros"
+    assert {label for case in small for label in case.y} == {0, 1, 2}
+    for case in large:
+        np.testing.assert_array_equal(case.z, random_batch(1, 500, case.seed)[0])
+    assert all(case.z.shape == case.v.shape == (len(case.y), case.z.shape[1]) for case in found)
+
+
+def test_a_law_that_holds_is_judged_and_what_the_loss_refuses_on_the_way_breaks_none(tried):
+    def refuses(case):
+        if case.T > 1:
+            raise Unusable(f"not at {case.T}, {next(calls)}")
+
+    calls = itertools.count()
+    assert tried(lambda case: None) == Verdict("a_law")
+    assert tried(refuses) == Verdict("a_law", refused="not at 2.0, 0")
+    calls = itertools.count()
+    assert tried(refuses, judge_of(temperatures=(2.0,))) == Verdict("a_law", judged=False, refused="not at 2.0, 0")
+
+
+def test_a_law_that_a_loss_of_its_form_does_not_obey_is_not_judged(tried):
+    def never(case):
+        raise Broken("asked all the same")
+
+    def of(*apart):
+        return judge_of(soft_term=SimpleNamespace(form=SimpleNamespace(apart=apart)))
+
+    assert tried(never, of("another_law", "a_law")) == Verdict("a_law", judged=False)
+    assert tried(never, of("another_law")).broken
+    assert tried(never, needs="gradient") == Verdict("a_law", judged=False)
+    assert tried(never, judge_of(has_gradient=True), needs="gradient").broken
+
+
+@pytest.mark.parametrize("words", ["", "gradient", "labels", "autodiff", "labels gradient"])
+def test_a_loss_has_what_a_law_needs_if_it_has_all_of_it(words):
+    for gradient, labels, autodiff in itertools.product((False, True), repeat=3):
+        judge = judge_of(
+            has_gradient=gradient,
+            hard_term=object() if labels else None,
+            loss=SimpleNamespace(framework="torch" if autodiff else "numpy"),
+        )
+        known = {"gradient": gradient, "labels": labels, "autodiff": autodiff}
+        assert has(judge, words) == all(known[word] for word in words.split())
+
+
+def test_a_case_that_breaks_a_law_is_made_as_small_as_it_can_be(tried):
+    def above_3(case):
+        if np.abs(case.z).max() > 3 and case.seed is None:
+            raise Broken(f"at {case.z.max():g}")
+
+    verdict = tried(above_3)
+    assert (verdict.law, verdict.broken, verdict.mistake) == ("a_law", "at 3.5", "its mistake")
+    case = verdict.case
+    assert sorted(case.z.ravel()) == [0, 3.5]
+    assert not case.v.any()
+    assert (case.z.shape, case.T, case.alpha, case.y.tolist()) == ((1, 2), 2.0, 0.25, [0])
+
+
+def test_a_mistake_that_the_check_names_is_likelier_than_that_of_its_law(tried):
+    def fails(case):
+        raise Broken("all", "another mistake")
+
+    assert tried(fails).mistake == "another mistake"
+
+
+def test_a_law_that_large_shapes_alone_break_is_shown_at_the_first_of_them(tried):
+    def large(case):
+        if case.z.shape[1] > 5:
+            raise Broken(f"{case.z.shape}")
+
+    verdict = tried(large, judge_of(((1, 2), (1, 500), (67, 6))))
+    assert (verdict.broken, verdict.case.seed, verdict.case.T) == ("(1, 500)", 0, 2.0)
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_of_a_law_that_is_broken_everywhere_a_case_is_shown_that_a_person_can_read(tried, seed):
+    def above_3(case):
+        if case.z.max() > 3:
+            raise Broken("above 3")
+
+    assert tried(above_3, seed=seed).case.seed is None
+
+
+def test_a_law_is_tried_on_60_cases_of_seed_0_or_on_those_that_are_given(tried):
+    def asked(**options):
+        cases = []
+        tried(cases.append, **options)
+        return [str(case) for case in cases]
+
+    assert asked() == asked(seed=0) == [str(case) for case in drawn(judge_of(), 60, 0)]
+    assert len(asked()) == 60
+    assert asked(seed=1) != asked()
+    assert asked(examples=7) == [str(case) for case in drawn(judge_of(), 7, 0)]
+    assert asked(tried=[CASE]) == [str(CASE)]
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_a_law_that_is_broken_now_and_then_is_an_answer_that_cannot_be_trusted_and_no_error(tried, times):
+    calls = itertools.count()
+
+    def now_and_then(case):
+        if next(calls) < times:
+            raise Broken("now")
+
+    text = "the same logits gave two answers: freeze its dropout, or its seed"
+    verdict = tried(now_and_then, examples=1)
+    assert verdict == Verdict("a_law", text, verdict.case)
+    assert verdict.case is not None
 
 
 def test_cases_are_of_all_shapes_up_to_67_rows_and_1000_classes_and_of_temperatures_on_both_sides_of_1():
@@ -773,3 +1262,139 @@ def test_a_module_in_the_current_folder_is_found(tmp_path, monkeypatch):
 
 def test_a_function_of_a_module_is_found_by_its_name():
     assert load_function("minidistill.losses:kl_divergence") is md.kl_divergence
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Write files, by their names, into the folder that is imported from first; what they imported is forgotten."""
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    before = set(sys.modules)
+
+    def write(**files):
+        for name, text in files.items():
+            path = tmp_path / f"{name.replace('__in__', '/')}.py"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text)
+        return tmp_path
+
+    yield write
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize(
+    ("names", "loss"),
+    [
+        ("z, v, T", True), ("student_logits, teacher_logits, temperature", True), ("logits, targets, tau", True),
+        ("y_s, y_t, temp=4.0, alpha=0.5", True), ("s_out, t_out, t, y", True), ("pred, target, T", True),
+        ("z, v", False), ("T", False), ("", False), ("v, z, T", False), ("z, v, alpha", False), ("z, y, T", False),
+        ("epoch, v, T", False), ("z, y, v, T", False), ("*z", False),
+    ],
+)  # fmt: skip
+def test_a_loss_is_known_by_the_names_of_its_first_three_parameters(names, loss):
+    assert _looks_like_a_loss(eval(f"lambda {names}: 0.0")) == loss
+
+
+LOSSES = """
+from dataclasses import dataclass
+from museum import kl_value_alone
+
+def first(z, v, T):
+    return 1.0
+
+def second(student, teacher, temperature):
+    return 2.0
+
+def helper(z):
+    return z
+
+class Loss:
+    def __call__(self, z, v, T):
+        return 3.0
+
+@dataclass
+class Options:
+    T: "float" = 3.0
+
+third = Loss()
+T = 4.0
+"""
+
+
+def test_all_losses_of_a_file_are_found_and_neither_what_it_imports_nor_what_is_no_function(written, capsys):
+    file = written(of_losses=LOSSES) / "of_losses.py"
+    found = find_losses(str(file))
+    assert {target: loss(0, 0, 0) for target, loss in found.items()} == {f"{file}:first": 1.0, f"{file}:second": 2.0}
+    assert capsys.readouterr() == ("", "")
+    ((target, loss),) = find_losses(f"{file}:third").items()
+    assert (target, loss(0, 0, 0)) == (f"{file}:third", 3.0)
+
+
+def test_all_losses_of_a_package_are_found_and_a_module_that_fails_is_said_to_be_left_out(written, capsys):
+    written(
+        of_a_kit__in____init__="",
+        of_a_kit__in__good="def loss(z, v, T):\n    return 1.0",
+        of_a_kit__in__fails="1 / 0",
+        of_a_kit__in__leaves="import sys\nsys.exit(3)",
+        of_a_kit__in__last="def loss(z, v, T):\n    return 2.0",
+    )
+    found = find_losses("of_a_kit")
+    assert {target: loss(0, 0, 0) for target, loss in found.items()} == {
+        "of_a_kit.good:loss": 1.0,
+        "of_a_kit.last:loss": 2.0,
+    }
+    assert capsys.readouterr() == ("", (
+        "of_a_kit.fails left out: ZeroDivisionError: division by zero\n"
+        "of_a_kit.leaves left out: SystemExit: 3\n"
+    ))  # fmt: skip
+    for target, loss in found.items():
+        assert name_of(loss) == target
+        assert load_function(target) is loss
+
+
+def test_a_function_is_named_by_its_module_or_file_if_it_can_be_found_there(written):
+    file = written(of_losses=LOSSES) / "of_losses.py"
+    assert name_of(load_function(f"{file}:first")) == f"{file}:first"
+    assert name_of(time.sleep) == "time:sleep", "a module without a file"
+    assert name_of(md.losses.kl_divergence).endswith(":kl_divergence")
+    assert load_function(name_of(md.losses.kl_divergence)) is md.losses.kl_divergence
+    nowhere = functools.partial(museum.kl_value_alone), load_function(f"{file}:third"), lambda z, v, T: 0.0
+    other = types.FunctionType(museum.kl_value_alone.__code__, {}, "kl_value_alone")
+    lost = load_function(f"{file}:second")
+    lost.__module__ = "of_no_module"
+    for function in (*nowhere, other, lost):
+        assert name_of(function) == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("losses.py", "target must be FILE.py:function or package.module:function, got 'losses.py'"),
+        ("losses.py:", "target must be FILE.py:function or package.module:function, got 'losses.py:'"),
+        ("of_no_file.py:loss", "target must name a file that exists, got 'of_no_file.py'"),
+        ("{}/of_losses.py:T", "target must name a function of {}/of_losses.py, got 'T'"),
+        ("{}/of_losses.py:fourth", "target must name a function of {}/of_losses.py, got 'fourth'"),
+        ("of_no_module:loss",
+         "target of_no_module cannot be imported: ModuleNotFoundError: No module named 'of_no_module'"),
+        ("{}/of_errors.py:loss", "target {}/of_errors.py cannot be imported: ZeroDivisionError: division by zero"),
+        ("of_errors:loss", "target of_errors cannot be imported: ZeroDivisionError: division by zero"),
+        ("{}/of_exits.py:loss", "target {}/of_exits.py cannot be imported: SystemExit: 3"),
+    ],
+)  # fmt: skip
+def test_a_target_that_names_no_function_is_said_to(written, target, text):
+    folder = written(of_losses=LOSSES, of_errors="1 / 0", of_exits="import sys\nsys.exit(3)")
+    with pytest.raises(md.ArgumentError) as raised:
+        load_function(target.format(folder))
+    assert str(raised.value) == text.format(folder)
+
+
+@pytest.mark.parametrize("target", ["{}/of_helpers.py", "of_helpers"])
+def test_a_file_without_a_loss_is_said_to_hold_none(written, target):
+    folder = written(of_helpers="def helper(z):\n    return z")
+    with pytest.raises(md.ArgumentError) as raised:
+        find_losses(target.format(folder))
+    assert str(raised.value) == (
+        f"target must hold a function (student, teacher, temperature, ...), got {target.format(folder)!r}: "
+        "name one of it, as in FILE.py:function"
+    )

@@ -21,13 +21,35 @@ SMALL = [(B, N) for B in (1, 2, 3) for N in (2, 3, 4, 5)]
 TEMPERATURES = (1, 2, 0.5, 4, 2.5, 20, 3, 5, 6, 7, 8, 9, 10, 12, 15, 16, 25, 30, 40, 50, 64, 100, 200, 1000, 10000, 0.1,
                 0.2, 0.25, 0.3, 0.4, 0.6, 0.7, 0.75, 0.8, 0.9, 0.99, 1.1, 1.25, 1.5, 1.75, 3.5, 4.5, 5.5)  # fmt: skip
 ALPHAS = (1, 0, 0.5, 0.25, 0.75, 0.1, 0.9, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.05, 0.95, 0.01, 0.99, 0.001, 0.999)
+FEW = ((1, 2), (2, 1000))
+LARGE = (((2,), (1000,)), ((67,), range(2, 9)), ((17,), (101,)), ((1,), range(500, 1000)),
+         (range(5, 13), range(65, 200)), (range(33, 67, 2), (10,)))  # B and N, of which one each is drawn  # fmt: skip
 BATCHES = 5  # that must all be refused before a shape, a temperature or an alpha is
+FIRST, CALLS = 7, 4  # the seed of the first logits, and how often a loss is called with them
+UNSTEADY, TINY = 5e-7, 1e-300  # a larger relative difference than sums in another order make in float32
+HEARD, PLACES = 0.3, 24  # a relative change that no type loses, and how many logits are changed
+MEMORY = 1e8  # bytes of logits and gradients that are remembered
 
 
 def random_batch(B: int, N: int, seed: int, deviation: float = 2.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return random logits z and v (B, N) of a deviation, and labels y (B,)."""
     rng = np.random.default_rng(seed)
     return rng.normal(0, deviation, (B, N)), rng.normal(0, deviation, (B, N)), rng.integers(0, N, B)
+
+
+def drawn_temperatures(rng: np.random.Generator) -> list[float]:
+    """Return 8 temperatures of three digits from 0.1 to 100, as likely in one decade as in another."""
+    return [float(f"{10**e:.3g}") for e in rng.uniform(-1, 2, 8)]
+
+
+def drawn_shapes(pairs: Iterable[tuple[Sequence[int], Sequence[int]]], rng: np.random.Generator) -> list[Any]:
+    """Return a shape (B, N) of each pair: one of its B, and one of its N."""
+    return [(int(rng.choice(Bs)), int(rng.choice(Ns))) for Bs, Ns in pairs]
+
+
+def drawn_alphas(rng: np.random.Generator) -> list[float]:
+    """Return 3 alphas of three digits from 0 to 1."""
+    return [float(f"{a:.3g}") for a in rng.uniform(0, 1, 3)]
 
 
 class Domain:
@@ -47,21 +69,16 @@ class Domain:
         rng = np.random.default_rng(seed)
         self.base, self.T, self.alpha = self._first_answer()
         self.temperatures = self._answered(
-            "temperatures",
-            [*TEMPERATURES, *(float(f"{10**e:.3g}") for e in rng.uniform(-1, 2, 8))],
-            lambda T: (*self.base, T),
+            "temperatures", [*TEMPERATURES, *drawn_temperatures(rng)], lambda T: (*self.base, T)
         )
-        drawn = [(67, int(rng.integers(2, 9))), (2, 1000)]
-        if not compiled:
-            drawn += [(int(rng.integers(5, 13)), int(rng.integers(65, 200))), (int(rng.integers(33, 67)) | 1, 10),
-                      (1, int(rng.integers(500, 1000))), (17, 101)]  # fmt: skip
-        others = [] if self.base == BASES[0] else [(1, self.base[1]), (67, self.base[1])]
-        small = [(1, 2), (3, 5)][: 2 - loss.slow] if compiled else SMALL
-        self.shapes = self._answered("shapes", [*small, self.base, *drawn, *others], lambda shape: (*shape, self.T))
+        N = self.base[1]
+        others = FEW if compiled else [*SMALL, *drawn_shapes(LARGE, rng)]
+        shapes = [*others, self.base, (1, N), (67, N)]
+        self.shapes = self._answered("shapes", shapes, lambda shape: (*shape, self.T))
         self.alphas = [self.alpha]
         if loss.takes_labels:
-            drawn_alphas = [float(f"{a:.3g}") for a in rng.uniform(0, 1, 3)]
-            self.alphas = self._answered("alphas", [*ALPHAS, *drawn_alphas], lambda a: (*self.base, self.T, a))
+            alphas = [*ALPHAS, *drawn_alphas(rng)]
+            self.alphas = self._answered("alphas", alphas, lambda a: (*self.base, self.T, a))
         self.precision = self._precision()
         self.epsilon = EPSILONS[self.precision]
 
@@ -69,8 +86,6 @@ class Domain:
         """Return value and gradients at a mix of alphas; y None stands for labels of 0."""
         y = np.zeros(len(z), dtype=np.int64) if y is None else y
         parts = [(weight, self.ask(alpha, z, v, T, y)) for alpha, weight in mix.items()]
-        if len(parts) == 1 and parts[0][0] == 1:
-            return parts[0][1]
 
         def total(of: Callable[[Outcome], Any]) -> Any:
             return None if of(parts[0][1]) is None else sum(weight * of(part) for weight, part in parts)
@@ -85,7 +100,7 @@ class Domain:
         key = alpha, T, z.dtype, v.dtype, z.shape, z.tobytes(), v.tobytes(), y.tobytes()
         if key not in self._known:
             self._bytes += 4 * z.nbytes
-            if self._bytes > 1e8:
+            if self._bytes > MEMORY:
                 self._known.clear()
                 self._bytes = 0
             self._known[key] = self.loss(z, v, T, y, alpha)
@@ -93,23 +108,21 @@ class Domain:
 
     def _first_answer(self) -> tuple[tuple[int, int], float, float]:
         """Return the first B and N, T and alpha that are answered. Raises Unusable with the first of the errors."""
-        first: Unusable | None = None
+        errors = list[Unusable]()
         alphas = (1.0, 0.5) if self.loss.takes_labels else (1.0,)
         for (B, N), T, alpha in ((b, T, a) for T in (4.0, 1.0, 20.0, 0.5) for a in alphas for b in BASES):
-            z, v, y = random_batch(B, N, 7)
+            z, v, y = random_batch(B, N, FIRST)
             try:
-                values = [self.loss(z, v, T, y, alpha).value for _ in range(4)]
+                values = [self.loss(z, v, T, y, alpha).value for _ in range(CALLS)]
             except Unusable as error:
-                first = first or error
+                errors.append(error)
                 continue
             self.finite = bool(np.isfinite(values).all())
-            apart = np.ptp(values) / max(abs(values[0]), 1e-300) if self.finite else 0.0
-            if apart > 5e-7:  # more than sums in another order make in float32
+            self.steady = float(np.ptp(values) / max(*map(abs, values), TINY)) if self.finite else 0.0
+            if self.steady > UNSTEADY:
                 raise Unusable("the same logits gave two values: freeze its dropout, or its seed")
-            self.steady = float(apart)
             return (B, N), T, alpha
-        assert first is not None
-        raise first
+        raise errors[0]
 
     def _answered(self, what: str, pool: Sequence[Any], at: Callable[[Any], tuple[Any, ...]]) -> list[Any]:
         """Return those of the pool that the loss does not refuse, each once, and note the others.
@@ -138,8 +151,8 @@ class Domain:
 
         Logits that do not matter at all are left out.
         """
-        (B, N), rng = self.base, np.random.default_rng(0)
-        z, v, y = random_batch(B, N, 7)
+        B, N = self.base
+        z, v, y = random_batch(B, N, FIRST)
         T, alpha = (1.0 if 1 in self.temperatures else self.T), (0.5 if 0.5 in self.alphas else self.alpha)
         mid = self.ask(alpha, z, v, T, y).value
         noise = 4 * self.steady * abs(mid)
@@ -153,32 +166,30 @@ class Domain:
                 return False
             return not abs(found.value - mid) <= noise
 
-        for which, name in enumerate(("student", "teacher", "T")):
-            places = [(int(rng.integers(B)), int(rng.integers(N))) for _ in range(24)]
-            heard = [place for place in places if moves(which, place, 0.3)]
-            kinds = LOST if name != "T" else {"float32": LOST["float32"]}  # a T in whole tenths is no type
-            lost = [t for t, by in kinds.items() if 2 * sum(moves(which, place, by) for place in heard) < len(heard)]
-            if name == "T" and heard and not moves(which, heard[0], LOST["float16"]):
-                lost = []
+        places = [(i % B, i % N) for i in range(PLACES)]
+        for which, name in enumerate(("student", "teacher")):
+            heard = [place for place in places if moves(which, place, HEARD)]
+            lost = [t for t, by in LOST.items() if 2 * sum(moves(which, place, by) for place in heard) < len(heard)]
             self.types[name] = lost[0] if len(heard) > 3 and lost else "float64"
+        moved = [moves(2, places[0], by) for by in (HEARD, LOST["float16"], LOST["float32"])]
+        self.types["T"] = "float32" if moved == [True, True, False] else "float64"  # a T in whole tenths is no type
         return max(self.types.values(), key=EPSILONS.__getitem__)
 
 
 def _described(what: str, answered: Sequence[Any], refused: dict[Any, str]) -> str:
     """Return in words what is refused: beyond a border where there is one, else one by one."""
+    words = f"{what} {_listed(refused)}"
     if what == "shapes":
-        for axis in sorted((0, 1), key=lambda axis: len({shape[axis] for shape in answered})):
-            letter, taken = "BN"[axis], {shape[axis] for shape in answered}
-            never = {shape[axis] for shape in refused} - taken
-            if never and all(shape[axis] in never for shape in refused):
-                return f"{letter} = {_listed(never)} ({next(iter(refused.values()))})"
-    border = ""
-    if what != "shapes" and answered:
+        for axis in sorted((1, 0), key=lambda axis: -len({shape[axis] for shape in answered})):  # the best one last
+            never = {shape[axis] for shape in refused} - {shape[axis] for shape in answered}
+            if all(shape[axis] in never for shape in refused):
+                words = f"{'BN'[axis]} = {_listed(never)}"
+    elif answered:
         low, high = min(answered), max(answered)
-        below, above = [x for x in refused if x < low], [x for x in refused if x > high]
-        if len(below) + len(above) == len(refused):
-            border = " and ".join([f"below {low:g}"] * bool(below) + [f"above {high:g}"] * bool(above))
-    return f"{what} {border or _listed(refused)} ({next(iter(refused.values()))})"
+        below, above = any(x < low for x in refused), any(x > high for x in refused)
+        if not any(low < x < high for x in refused):
+            words = f"{what} " + " and ".join([f"below {low:g}"] * below + [f"above {high:g}"] * above)
+    return f"{words} ({next(iter(refused.values()))})"
 
 
 def _listed(values: Iterable[Any]) -> str:

@@ -50,7 +50,7 @@ def find_losses(target: str) -> dict[str, Callable[..., Any]]:
 
 def name_of(function: Callable[..., Any]) -> str:
     """Return the target that load_function finds a function by; "" for one that stands in no module."""
-    module, name = sys.modules.get(getattr(function, "__module__", "") or ""), getattr(function, "__name__", "")
+    module, name = inspect.getmodule(function), getattr(function, "__name__", "")
     if module is None or getattr(module, name, None) is not function:
         return ""
     in_package = "." in module.__name__
