@@ -3,6 +3,7 @@
 import copy
 import functools
 import re
+from types import SimpleNamespace
 
 import museum
 import numpy as np
@@ -10,8 +11,10 @@ import pytest
 
 from minidistill.testing.losses.domain import random_batch
 from minidistill.testing.losses.frameworks import Loss, Outcome, Unusable
+from minidistill.testing.losses.gradient_laws import _worst
 from minidistill.testing.losses.judge import Broken, Case, Judge
 from minidistill.testing.losses.laws import LAWS
+from minidistill.testing.losses.terms import Term
 
 CASE = Case(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[0.0, 1.0], [3.0, 0.0]]), 2.0, np.array([1, 0]), 0.25)
 SOFT, MIXED = museum.kl_sum_t2, museum.alpha_weighs_the_soft_term
@@ -32,18 +35,26 @@ def told(function, known=SOFT):
     judge = copy.copy(knowing(known))
     judge.domain = copy.copy(judge.domain)
     judge.loss = judge.domain.loss = Loss(function)
-    judge.domain._known = {}
+    judge.loss.takes_labels = knowing(known).loss.takes_labels
+    judge.domain._known, judge._magnitudes = {}, {}
     vars(judge).pop("bent", None)
     return judge
 
 
-def says(law, function, case=CASE, known=SOFT):
-    """What the law says of the loss; None where it holds."""
+def verdict(law, judge, case=CASE):
+    """What the law says to the judge; None where it holds."""
     try:
-        LAWS[law].check(told(function, known), case)
+        LAWS[law].check(judge, case)
     except Broken as broken:
         return str(broken)
     return None
+
+
+def says(law, function, case=CASE, known=SOFT, **replaced):
+    """What the law says of the loss; None where it holds. replaced: parts of the judge."""
+    judge = told(function, known)
+    vars(judge).update(replaced)
+    return verdict(law, judge, case)
 
 
 def only_at(*, z=None, v=None):
@@ -317,3 +328,326 @@ def test_a_case_is_made_again_from_what_a_reproducer_gives():
     np.testing.assert_array_equal(case.z, z)
     np.testing.assert_array_equal(case.v, v)
     np.testing.assert_array_equal(case.y, y)
+
+
+ASKED_WITH_LABELS = [
+    "it_leaves_its_inputs_alone", "finite_at_extreme_logits", "float32_agrees_with_float64",
+    "its_values_are_those_of_its_formula_everywhere", "the_teacher_changes_nothing_in_the_hard_term",
+    "the_hard_term_is_the_cross_entropy_with_the_labels", "alpha_mixes_the_two_terms",
+    "the_gradient_is_the_derivative_of_the_value", "rows_of_the_gradient_sum_to_0",
+    "the_gradient_is_proportional_to_q_minus_p", "the_gradient_of_the_hard_term_is_q_minus_the_labels",
+    "a_step_against_the_gradient_lowers_the_loss", "at_high_temperature_the_gradient_is_that_of_logit_matching",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("law", ASKED_WITH_LABELS)
+def test_a_loss_is_asked_about_a_case_with_its_labels_and_no_others(law):
+    def loss(z, v, T, y, alpha):
+        value, gradient = MIXED(z, v, T, y, alpha)
+        if np.count_nonzero(v == 0) == np.count_nonzero(CASE.v == 0) and not np.array_equal(y, CASE.y):
+            z[...] = 7
+            return np.nan, np.nan * gradient
+        return value, gradient
+
+    assert says(law, loss, known=MIXED) is None
+
+
+def test_the_values_of_a_loss_with_labels_in_its_soft_term_are_held_to_its_formula_with_them():
+    z, v, _ = random_batch(3, 4, 0)
+    law, case = "its_values_are_those_of_its_formula_everywhere", Case(z, v, 2.0, np.array([1, 3, 2]))
+    assert says(law, museum.decoupled, case, known=museum.decoupled) is None
+    other = lambda z, v, T, y, alpha: museum.decoupled(z, v, T, 0 * y, alpha)  # noqa: E731
+    assert says(law, other, case, known=museum.decoupled)
+
+
+ALONE, SAME_FOR_ALL = (lambda f: lambda z, v, T: f(z, v)), (lambda f: lambda z, v, T, y, alpha: f(z, v))
+NOISES = [  # a law, how many values that rounding moves it compares, and a loss that is off by x where it looks
+    ("float32_agrees_with_float64", 1, lambda x: ALONE(lambda z, v: x * (z.dtype == "f"))),
+    ("smallest_where_student_equals_teacher", 2, lambda x: ALONE(lambda z, v: x * np.array_equal(z, v))),
+    ("shift_of_the_student_changes_nothing", 2, lambda x: ALONE(lambda z, v: x * (z.max() > 3))),
+    ("shift_of_the_teacher_changes_nothing", 2, lambda x: ALONE(lambda z, v: x * (v.max() > 3))),
+    ("an_impossible_class_changes_nothing", 2, lambda x: ALONE(lambda z, v: x * (z.shape[1] > 2))),
+    ("doubling_the_batch_gives_the_same_or_twice_the_loss", 3,
+     lambda x: ALONE(lambda z, v: 9 * len(z) + x * (len(z) > 2))),
+    ("order_of_the_batch_changes_nothing", 2, lambda x: ALONE(lambda z, v: x * (z[0, 0] == 0))),
+    ("order_of_the_classes_changes_nothing", 2, lambda x: ALONE(lambda z, v: x * (z[0, 0] == 0))),
+    ("its_values_are_those_of_its_formula_everywhere", 1, lambda x: lambda z, v, T: SOFT(z, v, T)[0] + x),
+    ("the_teacher_changes_nothing_in_the_hard_term", 2, lambda x: SAME_FOR_ALL(lambda z, v: x * (v[0, 0] == 1))),
+    ("the_teacher_changes_nothing_in_the_hard_term", 2, lambda x: SAME_FOR_ALL(lambda z, v: x * (not v.any()))),
+    ("the_hard_term_is_the_cross_entropy_with_the_labels", 1,
+     lambda x: lambda z, v, T, y, alpha: museum.hard(z, y)[0] + x),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("law", "number", "loss"), NOISES)
+def test_each_value_that_is_compared_may_be_off_by_its_own_noise(law, number, loss):
+    known, judged = MIXED if "hard" in law else SOFT, {"noise": lambda *_: 1.0}
+    assert says(law, loss(number - 0.01), known=known, **judged) is None
+    assert says(law, loss(number + 0.01), known=known, **judged)
+
+
+@pytest.mark.parametrize(
+    ("law", "number", "known", "right"),
+    [
+        ("rows_of_the_gradient_sum_to_0", 2, SOFT, lambda z, v, T: SOFT(z, v, T)[1]),
+        ("the_gradient_is_proportional_to_q_minus_p", 1, SOFT, lambda z, v, T: SOFT(z, v, T)[1]),
+        ("the_gradient_of_the_hard_term_is_q_minus_the_labels", 1, MIXED,
+         lambda z, v, T, y, alpha: museum.hard(z, y)[1]),
+        ("float32_agrees_with_float64", 1, SOFT, lambda z, v, T: 0.0),
+    ],
+)  # fmt: skip
+def test_each_component_of_a_gradient_may_be_off_by_its_own_noise(law, number, known, right):
+    for sign in (-1, 1):
+        off = sign * number * np.array([[1.0, 0.0], [0.0, 0.0]])
+        for times, holds in ((0.99, True), (1.01, False)):
+            loss = lambda z, v, *rest: (0.0, right(z, v, *rest) + times * off * (z.dtype == "d"))  # noqa: B023, E731
+            found = says(law, loss, known=known, gradient_noise=lambda mix, z, *_: np.ones(z.shape))
+            assert (found is None) == holds
+
+
+def factor(constant, of_B=-1.0, power=2.0):
+    return Term({1.0: 1.0}, sums=len, constant=constant, power=power, of_B=of_B)
+
+
+@pytest.mark.parametrize(
+    ("shape", "changed", "tried"),
+    [
+        ((2, 2), {}, True),
+        ((2, 2), {"offers_float16": False}, False),
+        ((2, 2), {"temperatures": [2.0]}, False),
+        ((5, 5), {}, True),
+        ((2, 6), {}, False),
+        ((6, 2), {}, False),
+        ((2, 2), {"hard_term": Term({0.0: 1.0}, kind="cross-entropy")}, True),
+        ((2, 2), {"hard_term": Term({0.0: 1.0}, kind="label smoothing 0.1")}, False),
+        ((2, 2), {"soft_term": factor(3.0)}, True),
+        ((2, 2), {"soft_term": factor(-5.0)}, False),
+        ((4, 2), {"soft_term": factor(1.0, of_B=0.0)}, True),
+        ((5, 2), {"soft_term": factor(1.0, of_B=0.0)}, False),
+        ((2, 2), {"soft_term": factor(5.0, power=None)}, True),
+    ],
+)
+def test_extreme_logits_are_tried_in_float16_where_their_sum_is_within_its_range(shape, changed, tried):
+    asked = []
+
+    def at(mix, z, v, T, y):
+        asked.extend((u.dtype.name, float(np.abs(u).max()), T) for u in (z, v))
+        return Outcome(0.0, None)
+
+    known = {"hard_term": None, "soft_term": factor(1.0), "offers_float16": True, "temperatures": [1.0, 2.0], **changed}
+    domain = SimpleNamespace(precision="float64", temperatures=known["temperatures"])
+    judge = SimpleNamespace(domain=domain, mixes=[{1.0: 1.0}], at=at, **known)
+    case = Case(np.full(shape, 2.0), np.full(shape, -2.0), 0.5, np.zeros(shape[0], dtype=int))
+    assert verdict("finite_at_extreme_logits", judge, case) is None
+    expected = [("float64", 10002.0, 0.5)] * 2 + [("float32", 10002.0, 0.5)] * 2
+    assert asked == expected + [("float16", float(np.float16(5002)), 1.0)] * 2 * tried
+
+
+@pytest.mark.parametrize(
+    ("precision", "temperatures", "T", "asked_at"),
+    [("float16", [0.5, 1.0], 0.5, 1.0), ("float16", [1.0, 2.0], 2.0, 2.0), ("float16", [0.5], 0.5, 0.5),
+     ("float32", [0.5, 1.0], 0.5, 0.5)],
+)  # fmt: skip
+def test_extreme_logits_are_not_divided_by_less_than_1_in_float16(precision, temperatures, T, asked_at):
+    asked = set()
+    judge = told(lambda z, v, T: float(asked.add(T) or 0.0))
+    judge.domain.precision, judge.domain.temperatures = precision, temperatures
+    judge.offers_float16 = False
+    assert verdict("finite_at_extreme_logits", judge, Case(CASE.z, CASE.v, T, CASE.y)) is None
+    assert asked == {asked_at}
+
+
+def test_of_a_loss_that_bends_between_its_ends_float32_is_compared_at_the_ends():
+    law = "float32_agrees_with_float64"
+    for at, bent, holds in ((0.5, 1.0, True), (0.5, 0.0, False), (1.0, 1.0, False), (0.0, 1.0, False)):
+
+        def loss(z, v, T, y, alpha, at=at, bent=bent):
+            return MIXED(z, v, T, y, alpha)[0] + bent * (alpha == 0.5) + (alpha == at and z.dtype == "f")
+
+        assert (says(law, loss, known=MIXED) is None) == holds
+
+
+def test_a_gradient_that_is_given_in_one_type_alone_is_compared_with_none():
+    for kind in "fd":
+        loss = lambda z, v, T, kind=kind: SOFT(z, v, T) if z.dtype == kind else SOFT(z, v, T)[0]  # noqa: E731
+        assert says("float32_agrees_with_float64", loss) is None
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "T", "lowest"),
+    [(1e-12, 1000.0, -1e6), (2.0**-24, 2.0, -2e3), (2.0**-11, 2.0, -200.0), (2.0**-8, 100.0, -1e4),
+     (2.0**-11, 101.0, 0.0)],
+)  # fmt: skip
+def test_a_class_is_impossible_in_the_losss_own_arithmetic_and_within_its_range(epsilon, T, lowest):
+    asked = []
+    judge = told(lambda z, v, T: float(asked.append(min(z.min(), v.min())) or 0.0))
+    judge.domain.epsilon = epsilon
+    assert verdict("an_impossible_class_changes_nothing", judge, Case(CASE.z, CASE.v, T, CASE.y)) is None
+    assert min(asked, default=0.0) == pytest.approx(lowest, abs=3)
+
+
+@pytest.mark.parametrize(
+    ("shapes", "tried"),
+    [([(3, 10), (4, 2), (10, 3)], (4, 2)), ([(32, 10)], (2, 2)), ([(2, 3)], (2, 3)), ([(1, 5)], None)],
+)
+def test_the_teachers_rows_are_exchanged_in_a_batch_of_2_to_4_rows(shapes, tried):
+    law, asked = "the_teachers_rows_belong_to_the_students", set()
+    judge = told(lambda z, v, T: float(asked.add(z.shape) or 5.0))
+    judge.domain.shapes = shapes
+    assert (verdict(law, judge) is not None) == (tried is not None)
+    assert tried is None or asked == {tried}
+
+
+def test_rows_that_are_exchanged_may_change_little_and_not_nothing():
+    law = "the_teachers_rows_belong_to_the_students"
+    for size in (1e-9, -1.0, 1e9):
+        for x, holds in ((1e-7, False), (1e-5, True), (-1e-5, True)):
+            loss = lambda z, v, T, x=x, size=size: size * (1 + x * (v[0, 0] > v[-1, 0]))  # noqa: E731
+            assert (says(law, loss) is None) == holds
+
+
+@pytest.mark.parametrize(
+    ("loss", "text"),
+    [
+        (museum.swapped, "KL(student || teacher), no mistake where it is meant (Gu et al. 2024, arXiv:2306.08543): "
+         "--expect reverse-kl"),
+        (museum.temperature_on_neither, "KL, T on neither"),
+        (lambda z, v, T: np.abs(z - v).sum(), "unknown"),
+        (lambda z, v, T: ((z - v) ** 2).sum(), "squared difference of the logits, no mistake where it is meant "
+         "(Ba and Caruana 2014, arXiv:1312.6184): --expect logit-matching"),
+    ],
+)  # fmt: skip
+def test_a_loss_of_another_kind_is_named_and_if_it_has_a_paper_that_and_its_word(loss, text):
+    found = verdict("it_is_a_divergence_from_teacher_to_student", Judge(Loss(loss)))
+    assert found == f"the values are those of: {text}"
+    assert verdict("it_is_a_divergence_from_teacher_to_student", knowing(SOFT)) is None
+
+
+DEPARTS = ": at T = 0.5 it is 3.25 times what the power at most other T makes it"
+
+
+@pytest.mark.parametrize(
+    ("power", "bent", "soft", "hard"),
+    [
+        (0.0, {}, "", ""),
+        (2.0, {}, "", "2.0 of T"),
+        (-2.0, {}, "-2.0 of T", "-2.0 of T"),
+        (1.0, {0.5: 3.25, 7.0: 4.0}, "1.0 of T", "1.0 of T"),
+        (0.0, {0.5: 3.25, 7.0: 4.0}, f"0 of T{DEPARTS}", f"0 of T{DEPARTS}"),
+        (2.0, {0.5: 3.25}, f"2 of T{DEPARTS}", "2.0 of T"),
+        (None, {0.5: 3.25}, f"None of T{DEPARTS}", f"None of T{DEPARTS}"),
+        (None, {}, "None of T", "None of T"),
+    ],
+)
+def test_a_terms_power_of_temperature_is_told_and_where_it_is_another(power, bent, soft, hard):
+    term = Term({1.0: 1.0}, sums=len, power=power, bent=bent)
+    for law, which, text in (("the_power_of_temperature_is_0_or_2", "soft", soft),
+                             ("the_hard_term_has_no_power_of_temperature", "hard", hard)):  # fmt: skip
+        found = verdict(law, SimpleNamespace(soft_term=term, hard_term=term))
+        assert found == (f"the {which} term has the power {text}" if text else None)
+
+
+def test_of_a_soft_term_without_a_formula_the_power_is_not_known_and_no_mistake():
+    of_no_formula = SimpleNamespace(soft_term=Term({1.0: 1.0}, power=1.0), hard_term=None)
+    assert verdict("the_power_of_temperature_is_0_or_2", of_no_formula) is None
+    assert verdict("the_hard_term_has_no_power_of_temperature", of_no_formula) is None
+
+
+@pytest.mark.parametrize("T", [0.25, 1.0, 1e4])
+@pytest.mark.parametrize(
+    ("known", "part", "hard"), [(SOFT, 1e-2, False), (SINGLE, 0.3, False), (MIXED, 1e-2, True)],
+    ids=["float64", "float32", "with a hard term"],
+)  # fmt: skip
+def test_a_slope_is_taken_over_a_part_of_T_or_of_1_if_a_hard_term_varies_on_it(known, part, hard, T):
+    for z in (CASE.z, CASE.z + 1, CASE.z - 2):
+        asked = []
+
+        def loss(at, v, T, *rest, z=z, asked=asked):
+            asked.append(np.abs(at - z).max())
+            return known(at, v, T, *rest)
+
+        assert says("the_gradient_is_the_derivative_of_the_value", loss, Case(z, CASE.v, T, CASE.y), known) is None
+        longest = part * (min(T, 1.0) if hard else T)
+        assert longest / 2 <= max(asked) <= longest * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("T", [0.1, 1.0, 1e4])
+def test_a_gradient_that_is_a_thousandth_too_large_is_caught_at_every_temperature(T):
+    law, case = "the_gradient_is_the_derivative_of_the_value", Case(CASE.z, CASE.v, T, CASE.y)
+    assert says(law, SOFT, case) is None
+    assert says(law, lambda z, v, T: (SOFT(z, v, T)[0], SOFT(z, v, T)[1] * 1.001), case)
+
+
+def test_a_gradient_where_student_equals_teacher_is_held_to_0():
+    law, case = "the_gradient_is_the_derivative_of_the_value", Case(CASE.v, CASE.v, 2.0, CASE.y)
+    for x, holds in ((0.0, True), (1e-9, True), (1e-4, False)):
+        loss = lambda z, v, T, x=x: (SOFT(z, v, T)[0], SOFT(z, v, T)[1] + x)  # noqa: E731
+        assert (says(law, loss, case) is None) == holds
+
+
+def test_a_row_of_a_gradient_is_held_as_finely_in_a_large_batch_as_in_a_small_one():
+    law, (z, v, y) = "rows_of_the_gradient_sum_to_0", random_batch(300, 2, 0)
+
+    def loss(x):
+        return lambda z, v, T: (0.0, SOFT(z, v, T)[1] + x * (np.arange(len(z)) == 1)[:, None] * [1, 0])
+
+    for case in (CASE, Case(z, v, 2.0, y)):
+        assert says(law, loss(1e-12), case) is None
+        assert says(law, loss(1e-8), case) is not None
+
+
+def test_where_student_equals_teacher_no_step_is_asked_for_at_any_temperature():
+    law, wrong = "a_step_against_the_gradient_lowers_the_loss", lambda z, v, T: (0.0, 0 * z)
+    for T in (0.25, 1.0, 20.0):
+        assert says(law, wrong, Case(CASE.z, CASE.z, T, CASE.y)) is None
+        assert says(law, wrong, Case(CASE.z, -CASE.z, T, CASE.y)) is not None
+
+
+@pytest.mark.parametrize("T", [0.25, 4.0])
+@pytest.mark.parametrize("size", [1e-2, 1e-4, 1e-6, 1e-8, 0.0])
+def test_one_of_four_ever_smaller_steps_must_lower_the_loss(size, T):
+    def loss(z, v, T):
+        step = np.abs(z - CASE.z).max() / T
+        return 4.0 if size / 2 < step < 2 * size else 5.0, 3 + 0 * z
+
+    found = says("a_step_against_the_gradient_lowers_the_loss", loss, Case(CASE.z, CASE.v, T, CASE.y))
+    assert found == (None if size else "after a small step against the gradient: 5 became 5")
+
+
+def test_a_step_that_rounding_hides_says_nothing_and_a_longer_one_does():
+    law = "a_step_against_the_gradient_lowers_the_loss"
+    for value, hidden in ((1e15, True), (1e11, False), (1.0, False)):  # the loss falls by 0.08, 0.0008, ...
+        assert (says(law, lambda z, v, T, value=value: (value, 1 + 0 * z)) is None) == hidden
+
+
+def test_the_limit_of_high_temperatures_is_asked_of_logits_of_up_to_10():
+    wrong = lambda z, v, T: (0.0, np.array([[1.0, -1.0], [1.0, -1.0]]) + 0 * z)  # noqa: E731
+    for largest, asked in ((10.0, True), (-10.0, True), (10.5, False), (-10.5, False)):
+        for z, v in ((largest * np.eye(2), CASE.v), (CASE.z, largest * np.eye(2))):
+            assert (says(HIGH, wrong, Case(z, v, 2.0, CASE.y)) is not None) == asked
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e6])
+@pytest.mark.parametrize(("x", "holds"), [(0.0, True), (1e-12, True), (1e-9, False), (-1e-9, False)])
+def test_a_gradient_of_a_sum_is_that_of_its_parts_up_to_the_rounding_of_its_largest(x, holds, size):
+    def outcome(z, v, T, y, alpha):
+        return Outcome(1.0, alpha * size * z)
+
+    def in_a_sum(z, v, T, y, alpha):
+        gradient = 2 * alpha * size * z + 1
+        gradient[1, 2] += x * (1 + np.abs(alpha * size * z).max())
+        return Outcome(1.0, gradient)
+
+    for known in (SOFT, MIXED):
+        judge = told(known, known)
+        judge.domain.loss, judge.in_a_sum = outcome, in_a_sum
+        found = verdict("the_gradient_follows_what_is_made_of_the_loss", judge)
+        assert (found is None) == holds
+        assert holds or found.startswith("gradient[1, 2] of C is ")
+
+
+@pytest.mark.parametrize(
+    ("off", "index"), [([[0.0, 3.0], [2.0, 1.0]], (0, 1)), ([[9.0, 1.0], [np.nan, 2.0]], (1, 0)), ([[5.0]], (0, 0))]
+)
+def test_the_worst_component_is_the_largest_or_one_that_is_nan(off, index):
+    assert _worst(np.array(off)) == (index, f"{index[0]}, {index[1]}")

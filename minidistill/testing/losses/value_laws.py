@@ -189,8 +189,10 @@ def the_hard_term_has_no_power_of_temperature(judge: Judge, case: Case) -> None:
 
 
 def _require_power(term: str, power: float | None, bent: dict[float, float], allowed: tuple[float, ...]) -> None:
-    T, times = next(iter(bent.items()), (0.0, 0.0))
-    departs = f": at T = {T:g} it is {times:.6g} times what the power at most other T makes it" if bent else ""
+    departs = "".join(
+        f": at T = {T:g} it is {times:.6g} times what the power at most other T makes it"
+        for T, times in [*bent.items()][:1]
+    )
     if power not in allowed:
         raise Broken(f"the {term} term has the power {power} of T{departs if power is None else ''}")
     if bent:
