@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+NEVER = -1e300  # a logarithm, of a probability of 0
+
 Sums = Callable[[np.ndarray, np.ndarray, float, np.ndarray], tuple[Any, ...]]
 
 
@@ -31,6 +33,11 @@ def cross_entropy(log_p: np.ndarray, log_q: np.ndarray) -> Any:
 def squares(a: np.ndarray, b: np.ndarray) -> Any:
     """Return Σ (a - b)², over rows and classes."""
     return ((a - b) ** 2).sum()
+
+
+def centre(u: np.ndarray) -> np.ndarray:
+    """Return u (..., N) less the mean of each row."""
+    return np.asarray(u - u.mean(axis=-1, keepdims=True))
 
 
 @dataclass(frozen=True)
@@ -86,15 +93,16 @@ def skewed(part: float, reverse: bool) -> Sums:
 
 def decoupled(z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) -> tuple[Any, ...]:
     """Return the two parts, KL about the target and KL about the others."""
-    target = np.arange(z.shape[-1]) == y[:, None]
+    target = np.arange(z.shape[-1]) == y[..., None]
     log_p, log_q = log_softmax(v, T), log_softmax(z, T)
 
     def about_target(log_u: np.ndarray) -> np.ndarray:
-        others = log_u + np.where(target, -1e300, 0)
+        others = log_u + np.where(target, NEVER, 0)
         top = others.real.max(axis=-1, keepdims=True)
-        return np.stack([log_u[target], (top + np.log(np.exp(others - top).sum(-1, keepdims=True)))[:, 0]], axis=-1)
+        rest = top + np.log(np.exp(others - top).sum(axis=-1, keepdims=True))
+        return np.stack([log_u[target], rest.ravel()])
 
-    without = [log_softmax(u[~target].reshape(len(u), -1), T) for u in (v, z)]
+    without = [log_softmax(u[~target].reshape(*y.shape, z.shape[-1] - 1), T) for u in (v, z)]
     return kl(about_target(log_p), about_target(log_q)), kl(*without)
 
 
@@ -106,15 +114,16 @@ def dist(clamped: bool) -> Sums:
     """
 
     def distance(a: np.ndarray, b: np.ndarray) -> Any:
-        a, b = (u - u.mean(axis=-1, keepdims=True) for u in (a, b))
+        a, b = centre(a), centre(b)
         norms = [np.sqrt((u * u).sum(-1)) for u in (a, b)]
         if clamped:
             norms = [np.where(norm.real > 1e-8, norm, 1e-8) for norm in norms]
-        return (1 - (a * b).sum(-1) / (norms[0] * norms[1] + (0 if clamped else 1e-8))).mean()
+        return (1 - (a * b).sum(-1) / (norms[0] * norms[1] + (0 if clamped else 1e-8))).sum()
 
     def sums(z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) -> tuple[Any, ...]:
         q, p = np.exp(log_softmax(z, T)), np.exp(log_softmax(v, T))
-        return len(z) * distance(q, p), len(z) * distance(q.T, p.T)
+        B, N = z.shape[-2:]
+        return distance(q, p), B / N * distance(q.swapaxes(-1, -2), p.swapaxes(-1, -2))
 
     return sums
 
@@ -123,16 +132,15 @@ def standardised(less: int) -> Sums:
     """Return the KL of logits with mean 0 and deviation 1, of which the squares are averaged over N - less classes."""
 
     def standard(u: np.ndarray) -> np.ndarray:
-        centred = u - u.mean(axis=-1, keepdims=True)
-        deviation = np.sqrt((centred**2).sum(axis=-1, keepdims=True) / (u.shape[-1] - less))
-        return np.asarray(centred / (deviation + 1e-7))
+        deviation = np.sqrt((centre(u) ** 2).sum(axis=-1, keepdims=True) / (u.shape[-1] - less))
+        return np.asarray(centre(u) / (deviation + 1e-7))
 
     return lambda z, v, T, y: (kl(log_softmax(standard(v), T), log_softmax(standard(z), T)),)
 
 
 def centred(z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) -> tuple[Any, ...]:
     """Return Σ (z - z̄ - (v - v̄))²."""
-    return (squares(z - z.mean(axis=-1, keepdims=True), v - v.mean(axis=-1, keepdims=True)),)
+    return (squares(centre(z), centre(v)),)
 
 
 _NO_EQ2 = frozenset({"the_gradient_is_proportional_to_q_minus_p"})
