@@ -15,7 +15,7 @@ from ..softmax import log_softmax_rows, softmax_rows
 from .digits import compare, kl_rows
 from .distillation import hard_rows
 
-NEVER = 1000.0  # temperatures below the lowest logit of all: exp of that is 0 in every precision
+NEVER = 1000.0  # temperatures below the lowest logit: exp of that is 0 in every precision
 
 
 def decoupled(z: Array, v: Array, y: Array, T: float, alpha: float = 1.0, beta: float = 8.0) -> tuple[Array, Array]:
@@ -66,7 +66,7 @@ def _check(z: Any, v: Any, y: Any, T: Any) -> tuple[Array, Array, Array, Any]:
 
 def _without(z: Array, is_y: Array, T: Any) -> Array:
     """Return the logits (..., B, N) with that of y so low that its probability is exactly 0."""
-    return xp_of(z).where(is_y, z.real.min() - NEVER * T, z)
+    return xp_of(z).where(is_y, z.real.min(axis=-1, keepdims=True) - NEVER * T, z)
 
 
 def _about(z: Array, is_y: Array, T: Any) -> Array:
