@@ -788,10 +788,11 @@ def test_a_law_that_holds_is_judged_and_what_the_loss_refuses_on_the_way_breaks_
             raise Unusable(f"not at {case.T}, {next(calls)}")
 
     calls = itertools.count()
-    assert tried(lambda case: None) == Verdict("a_law")
-    assert tried(refuses) == Verdict("a_law", refused="not at 2.0, 0")
+    assert tried(lambda case: None, examples=20) == Verdict("a_law")
+    assert tried(refuses, examples=20) == Verdict("a_law", refused="not at 2.0, 0")
     calls = itertools.count()
-    assert tried(refuses, judge_of(temperatures=(2.0,))) == Verdict("a_law", judged=False, refused="not at 2.0, 0")
+    verdict = tried(refuses, judge_of(temperatures=(2.0,)), examples=20)
+    assert verdict == Verdict("a_law", judged=False, refused="not at 2.0, 0")
 
 
 def test_a_law_that_a_loss_of_its_form_does_not_obey_is_not_judged(tried):
@@ -824,7 +825,7 @@ def test_a_case_that_breaks_a_law_is_made_as_small_as_it_can_be(tried):
         if np.abs(case.z).max() > 3 and case.seed is None:
             raise Broken(f"at {case.z.max():g}")
 
-    verdict = tried(above_3)
+    verdict = tried(above_3, examples=20)
     assert (verdict.law, verdict.broken, verdict.mistake) == ("a_law", "at 3.5", "its mistake")
     case = verdict.case
     assert sorted(case.z.ravel()) == [0, 3.5]
@@ -844,17 +845,16 @@ def test_a_law_that_large_shapes_alone_break_is_shown_at_the_first_of_them(tried
         if case.z.shape[1] > 5:
             raise Broken(f"{case.z.shape}")
 
-    verdict = tried(large, judge_of(((1, 2), (1, 500), (67, 6))))
+    verdict = tried(large, judge_of(((1, 2), (1, 500), (67, 6))), examples=20)
     assert (verdict.broken, verdict.case.seed, verdict.case.T) == ("(1, 500)", 0, 2.0)
 
 
-@pytest.mark.parametrize("seed", range(2))
-def test_of_a_law_that_is_broken_everywhere_a_case_is_shown_that_a_person_can_read(tried, seed):
+def test_of_a_law_that_is_broken_everywhere_a_case_is_shown_that_a_person_can_read(tried):
     def above_3(case):
         if case.z.max() > 3:
             raise Broken("above 3")
 
-    assert tried(above_3, seed=seed).case.seed is None
+    assert tried(above_3, examples=20).case.seed is None
 
 
 def test_a_law_is_tried_on_60_cases_of_seed_0_or_on_those_that_are_given(tried):
