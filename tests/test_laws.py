@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import minidistill as md
-from minidistill.testing.losses.domain import random_batch
+from minidistill.testing.losses.domain import EPSILONS, random_batch
 from minidistill.testing.losses.forms import FORMS
 from minidistill.testing.losses.frameworks import Loss, Outcome, Unusable
 from minidistill.testing.losses.gradient_laws import _worst
@@ -449,10 +449,10 @@ def test_a_case_is_made_again_from_what_a_reproducer_gives():
 
 
 ASKED_WITH_LABELS = [
-    "it_leaves_its_inputs_alone", "finite_at_extreme_logits", "float32_agrees_with_float64",
-    "its_values_are_those_of_its_formula_everywhere", "the_teacher_changes_nothing_in_the_hard_term",
-    "the_hard_term_is_the_cross_entropy_with_the_labels", "alpha_mixes_the_two_terms",
-    "the_gradient_is_the_derivative_of_the_value", "rows_of_the_gradient_sum_to_0",
+    "it_answers_where_it_is_asked", "it_leaves_its_inputs_alone", "finite_at_extreme_logits",
+    "float32_agrees_with_float64", "its_values_are_those_of_its_formula_everywhere",
+    "the_teacher_changes_nothing_in_the_hard_term", "the_hard_term_is_the_cross_entropy_with_the_labels",
+    "alpha_mixes_the_two_terms", "the_gradient_is_the_derivative_of_the_value", "rows_of_the_gradient_sum_to_0",
     "the_gradient_is_proportional_to_q_minus_p", "the_gradient_of_the_hard_term_is_q_minus_the_labels",
     "a_step_against_the_gradient_lowers_the_loss", "at_high_temperature_the_gradient_is_that_of_logit_matching",
 ]  # fmt: skip
@@ -461,11 +461,9 @@ ASKED_WITH_LABELS = [
 @pytest.mark.parametrize("law", ASKED_WITH_LABELS)
 def test_a_loss_is_asked_about_a_case_with_its_labels_and_no_others(law):
     def loss(z, v, T, y, alpha):
-        value, gradient = MIXED(z, v, T, y, alpha)
-        if np.count_nonzero(v == 0) == np.count_nonzero(CASE.v == 0) and not np.array_equal(y, CASE.y):
-            z[...] = 7
-            return np.nan, np.nan * gradient
-        return value, gradient
+        of_the_case = np.count_nonzero(v == 0) == np.count_nonzero(CASE.v == 0)  # random logits have no zeros
+        assert not of_the_case or np.array_equal(y, CASE.y)
+        return MIXED(z, v, T, y, alpha)
 
     assert says(law, loss, known=MIXED) is None
 
@@ -509,18 +507,37 @@ def test_each_value_that_is_compared_may_be_off_by_its_own_noise(law, number, lo
     [
         ("rows_of_the_gradient_sum_to_0", 2, SOFT, lambda z, v, T: SOFT(z, v, T)[1]),
         ("the_gradient_is_proportional_to_q_minus_p", 1, SOFT, lambda z, v, T: SOFT(z, v, T)[1]),
-        ("the_gradient_of_the_hard_term_is_q_minus_the_labels", 1, MIXED,
-         lambda z, v, T, y, alpha: museum.hard(z, y)[1]),
-        ("float32_agrees_with_float64", 1, SOFT, lambda z, v, T: 0.0),
+        ("the_gradient_of_the_hard_term_is_q_minus_the_labels", 1, MIXED, lambda z, v, T, y, _: museum.hard(z, y)[1]),
+        ("float32_agrees_with_float64", 1, MIXED, lambda z, v, T, y, _: 0.0),
     ],
-)  # fmt: skip
+)
 def test_each_component_of_a_gradient_may_be_off_by_its_own_noise(law, number, known, right):
-    for sign in (-1, 1):
-        off = sign * number * np.array([[1.0, 0.0], [0.0, 0.0]])
-        for times, holds in ((0.99, True), (1.01, False)):
-            loss = lambda z, v, *rest: (0.0, right(z, v, *rest) + times * off * (z.dtype == "d"))  # noqa: B023, E731
-            found = says(law, loss, known=known, gradient_noise=lambda mix, z, *_: np.ones(z.shape))
-            assert (found is None) == holds
+    def noise(mix, z, v, T, y, dtype="float64"):
+        assert mix in knowing(known).mixes
+        assert (T, dtype) == (CASE.T, "float32" if "float32" in law else "float64")
+        for given, expected in ((z, CASE.z), (v, CASE.v), (y, CASE.y)):
+            np.testing.assert_array_equal(given, expected)
+        return np.ones(z.shape)
+
+    for x, holds in ((0.99, True), (1.01, False), (-0.99, True), (-1.01, False)):
+
+        def loss(z, v, *rest, x=x):
+            return 0.0, right(z, v, *rest) + np.array([[number * x, 0], [0, 0]]) * (z.dtype == "d")
+
+        assert (says(law, loss, known=known, gradient_noise=noise, bent="") is None) == holds
+
+
+@pytest.mark.parametrize(
+    ("law", "known", "right"),
+    [
+        ("the_gradient_is_proportional_to_q_minus_p", SOFT, lambda z, v, T: SOFT(z, v, T)[1]),
+        ("the_gradient_of_the_hard_term_is_q_minus_the_labels", MIXED, lambda z, v, T, y, _: museum.hard(z, y)[1]),
+    ],
+)
+def test_of_a_wrong_gradient_the_component_is_named_that_is_farthest_beyond_its_noise(law, known, right):
+    loss = lambda z, v, *rest: (0.0, right(z, v, *rest) + np.array([[3.0, 0.5], [1.0, 2.0]]))  # noqa: E731
+    noise = np.array([[4.0, 0.0], [0.0, 1.5]])
+    assert says(law, loss, known=known, gradient_noise=lambda *_: noise).startswith("gradient[1, 0] ")
 
 
 def factor(constant, of_B=-1.0, power=2.0):
@@ -606,7 +623,7 @@ def test_a_class_is_impossible_in_the_losss_own_arithmetic_and_within_its_range(
 
 @pytest.mark.parametrize(
     ("shapes", "tried"),
-    [([(3, 10), (4, 2), (10, 3)], (4, 2)), ([(32, 10)], (2, 2)), ([(2, 3)], (2, 3)), ([(1, 5)], None)],
+    [([(3, 10), (4, 2), (5, 2), (10, 3)], (4, 2)), ([(32, 10)], (2, 2)), ([(2, 3)], (2, 3)), ([(1, 5)], None)],
 )
 def test_the_teachers_rows_are_exchanged_in_a_batch_of_2_to_4_rows(shapes, tried):
     law, asked = "the_teachers_rows_belong_to_the_students", set()
@@ -769,3 +786,100 @@ def test_a_gradient_of_a_sum_is_that_of_its_parts_up_to_the_rounding_of_its_larg
 )
 def test_the_worst_component_is_the_largest_or_one_that_is_nan(off, index):
     assert _worst(np.array(off)) == (index, f"{index[0]}, {index[1]}")
+
+
+@pytest.mark.parametrize(
+    ("taken", "precision", "pair"),
+    [
+        ([10.0, 100.0, 1000.0, 10000.0], "float64", (100.0, 10000.0)),
+        ([10.0, 100.0, 1000.0], "float64", (10.0, 1000.0)),
+        ([10.0, 100.0], "float64", (10.0, 100.0)),
+        ([10.0, 100.0, 1000.0, 10000.0], "float32", (10.0, 100.0)),
+        ([10.0, 1000.0, 10000.0], "float32", ()),
+        ([1.0, 100.0], "float64", ()),
+    ],
+)
+def test_the_limit_of_high_temperatures_is_told_from_two_that_the_loss_takes(taken, precision, pair):
+    asked = []
+    judge = told(lambda z, v, T: (float(asked.append(T) or 0.0), z - v))
+    judge.domain.temperatures, judge.domain.epsilon = taken, EPSILONS[precision]
+    verdict(HIGH, judge)
+    assert tuple(asked) == pair
+
+
+def test_the_limit_of_high_temperatures_is_asked_where_student_and_teacher_differ():
+    wrong = lambda z, v, T: (0.0, np.array([[1.0, 1.0], [1.0, 1.0]]) + 0 * z)  # noqa: E731
+    for by, asked in ((0.9, False), (1.1, True), (-1.1, True)):  # of which half is left about the mean
+        case = Case(CASE.z, CASE.z + np.array([[by, 0.0], [5.0, 5.0]]), 2.0, CASE.y)
+        assert (says(HIGH, wrong, case) is not None) == asked
+
+
+def of_no_power(z, v, T):
+    return (1 + T) * museum.kl_rows(z, v, T).sum()
+
+
+def of_no_power_with_labels(z, v, T, y, alpha):
+    return (1 + T) / T**2 * museum.decoupled(z, v, T, y, alpha)
+
+
+@pytest.mark.parametrize("known", [of_no_power, of_no_power_with_labels])
+def test_a_loss_whose_power_of_temperature_is_none_is_held_to_its_formula_at_each(known):
+    law, (z, v, _) = "its_values_are_those_of_its_formula_everywhere", random_batch(3, 4, 5)
+    for T in (0.5, 3.0):
+        case = Case(z, v, T, np.array([1, 3, 2]))
+        for x, holds in ((1e-9, True), (1e-3, False), (-1e-3, False)):
+            loss = lambda a, v, T, *rest, x=x: known(a, v, T, *rest) * (1 + x * np.array_equal(a, z))  # noqa: E731
+            assert (says(law, loss, case, known=known) is None) == holds
+
+
+def test_a_gradient_of_an_unknown_factor_is_held_to_q_minus_p_up_to_what_its_type_rounds():
+    law = "the_gradient_is_proportional_to_q_minus_p"
+    in_float32 = lambda z, v, T: float(of_no_power(z.astype("f"), v.astype("f"), T))  # noqa: E731
+    for known, rounded, wrong in ((of_no_power, 3e-6, 3e-5), (in_float32, 2e-4, 3e-3)):
+        for x, holds in ((rounded, True), (wrong, False)):
+            loss = lambda z, v, T, x=x: (0.0, museum.difference(z, v, T) * [1, 1 + x])  # noqa: E731
+            assert (says(law, loss, known=known) is None) == holds
+    against = lambda z, v, T: (0.0, -museum.difference(z, v, T))  # noqa: E731
+    for by, holds in ((1e-3, True), (1e-2, False)):  # a q - p of a quarter of it, over T
+        case = Case(CASE.z, CASE.z + np.array([[by, 0.0], [0.0, 0.0]]), 1.0, CASE.y)
+        assert (says(law, against, case, known=of_no_power) is None) == holds
+
+
+@pytest.mark.parametrize(
+    ("law", "wrong"),
+    [
+        ("the_hard_term_is_the_cross_entropy_with_the_labels", lambda z, v, T, y, alpha: 0.0),
+        ("the_gradient_of_the_hard_term_is_q_minus_the_labels", lambda z, v, T, y, alpha: (0.0, 0 * z)),
+    ],
+)
+def test_a_hard_term_with_weights_of_its_classes_is_judged_with_so_many_classes_alone(law, wrong):
+    for N, judged in ((4, False), (5, True), (6, False)):
+        z, v, y = random_batch(3, N, 0)
+        found = says(law, wrong, Case(z, v, 2.0, y), known=museum.weighted_classes)
+        assert (found is not None) == judged
+
+
+def with_hard(**fields):
+    return SimpleNamespace(hard_term=Term({0.0: 1.0}, **fields), soft_term=factor(1.0))
+
+
+@pytest.mark.parametrize(
+    ("law", "judge", "text"),
+    [
+        ("the_two_terms_are_reduced_alike", with_hard(sums=len, of_B=-1.0), None),
+        ("the_two_terms_are_reduced_alike", with_hard(sums=None, of_B=0.0), None),
+        ("the_two_terms_are_reduced_alike", with_hard(sums=len, of_B=0.0, constant=1.0),
+         "the soft term is a batchmean, the hard term a sum"),
+        ("the_two_terms_are_reduced_alike", SimpleNamespace(hard_term=None, soft_term=factor(1.0)), None),
+        ("the_two_terms_are_reduced_alike",
+         SimpleNamespace(hard_term=factor(1.0), soft_term=Term({1.0: 1.0}, of_B=0.0)), None),
+        ("the_hard_term_is_the_cross_entropy_with_the_labels", with_hard(sums=None),
+         "it is no cross-entropy with the labels, smoothed or weighted, at T = 1"),
+        ("the_hard_term_is_the_cross_entropy_with_the_labels",
+         with_hard(sums=len, of_B=-1.0, of_N=-1.0, constant=1.0),
+         "it is a mean: divided by a power of the number of classes"),
+        ("the_hard_term_is_the_cross_entropy_with_the_labels", with_hard(sums=len, of_B=-1.0, power=None), None),
+    ],
+)  # fmt: skip
+def test_a_hard_term_that_is_known_to_be_wrong_is_told_without_asking(law, judge, text):
+    assert verdict(law, judge) == text
