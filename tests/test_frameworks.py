@@ -3,8 +3,10 @@
 pip install torch==2.13.0 jax keras && KERAS_BACKEND=torch python -m pytest -m libraries tests/test_frameworks.py
 """
 
+import contextlib
 import functools
 import sys
+import types
 
 import museum
 import numpy as np
@@ -159,6 +161,106 @@ def test_what_torch_cannot_differentiate_is_said(framework):
 
 
 @libraries
+@pytest.mark.parametrize("framework", ["torch"], indirect=True)
+def test_a_torch_loss_gets_tensors_of_labels_and_what_it_makes_of_its_inputs_is_seen(framework):
+    import torch
+
+    def labelled(z, v, T, y, alpha):
+        assert (y.dtype, y.tolist(), T, alpha) == (torch.int64, Y.tolist(), 3.0, 0.25)
+        return 2 * z.sum() + 3 * v.sum()
+
+    found = Loss(labelled, "torch")(Z, V, T, Y, 0.25)
+    assert (found.value, found.changed) == (2 * Z.sum() + 3 * V.sum(), "")
+    assert (found.gradient == 2).all()
+    assert (found.teacher_gradient == 3).all()
+    for function, changed in (
+        (lambda z, v, T: z.mul_(2).sum(), "student's logits"),
+        (lambda z, v, T: (z.sum(), v.mul_(2))[0], "teacher's logits"),
+        (lambda z, v, T: z.unsqueeze_(0).sum(), "student's logits"),
+    ):
+        assert Loss(function, "torch")(Z, V, T).changed == changed
+
+
+class FakeJax(types.ModuleType):
+    """What is asked of JAX, without its compiler; as it was before 0.8 if `older`."""
+
+    def __init__(self, monkeypatch, older=False):
+        super().__init__("jax")
+        self.older, self.options, self.bits, self.numpy, self.refuses = older, [], [32], np, ()
+        self.experimental = types.ModuleType("jax.experimental")
+        (self.experimental if older else self).enable_x64 = self.switch
+        monkeypatch.setitem(sys.modules, "jax", self)
+        monkeypatch.setitem(sys.modules, "jax.experimental", self.experimental)
+
+    @contextlib.contextmanager
+    def switch(self, on):
+        self.bits.append(64 if on else 32)
+        yield
+        self.bits.pop()
+
+    def value_and_grad(self, function, argnums):
+        assert argnums == (0, 1)
+        return lambda z, v, *rest: (function(z, v, *rest), (4 + 0 * z, 5 + 0 * v))
+
+    def jit(self, function, **options):
+        if self.older and options:
+            raise TypeError("jit() got an unexpected keyword argument 'compiler_options'")
+        self.options.append(options.get("compiler_options"))
+
+        def compiled(z, v, labels, numbers):
+            traced = [float("nan") if self.refuses else number for number in numbers]
+            return function(z, v, labels, traced)
+
+        return compiled
+
+
+@pytest.mark.parametrize("older", [False, True])
+def test_jax_is_called_in_float64_and_compiles_without_optimising_where_it_can_be_asked_to(older, monkeypatch):
+    jax, seen = FakeJax(monkeypatch, older), []
+
+    def loss(z, v, T, y, alpha):
+        np.testing.assert_array_equal(z, Z)
+        np.testing.assert_array_equal(v, V)
+        np.testing.assert_array_equal(y, Y)
+        seen.append((jax.bits[-1], T, alpha, type(T), type(alpha)))
+        return 2.0
+
+    judged = Loss(loss, "jax")
+    for temperature, alpha in ((3, 0), (4.0, 0.5)):
+        found = judged(Z, V, temperature, Y, alpha)
+        assert (found.value, found.gradient[0, 0], found.teacher_gradient[0, 0]) == (2.0, 4.0, 5.0)
+    assert seen == [(64, 3.0, 0.0, float, float), (64, 4.0, 0.5, float, float)]
+    assert jax.options == [None if older else {"xla_backend_optimization_level": 0}], "compiled once"
+    assert jax.bits == [32]
+    assert not judged.slow
+
+
+def test_jax_runs_as_it_stands_what_cannot_be_compiled_and_what_fails_is_not_slow(monkeypatch):
+    jax = FakeJax(monkeypatch)
+    jax.refuses = True
+    asked = []
+
+    def reads_T(z, v, T):
+        asked.append(T)
+        if T != T:
+            raise TypeError("the value of T is not known here")
+        return T
+
+    def fails(z, v, T):
+        raise KeyError("a mistake of its own")
+
+    judged = Loss(reads_T, "jax")
+    assert not judged.slow
+    assert [judged(Z, V, T).value for T in (2.0, 3.0)] == [2.0, 3.0]
+    assert str(asked) == "[nan, 2.0, 3.0]", "it is not compiled a second time"
+    assert judged.slow
+    judged = Loss(fails, "jax")
+    with pytest.raises(Unusable, match="it raised KeyError: 'a mistake of its own'"):
+        judged(Z, V, T)
+    assert not judged.slow
+
+
+@libraries
 @pytest.mark.parametrize("framework", ["keras"], indirect=True)
 def test_keras_is_its_backend(framework, monkeypatch):
     import keras
@@ -288,11 +390,37 @@ def test_a_function_may_overwrite_what_it_is_given():
         v *= 0
         return 0.0
 
-    before = Z.copy(), V.copy()
+    def with_labels(z, v, T, y, alpha):
+        y += 1
+        return 0.0
+
+    before = Z.copy(), V.copy(), Y.copy()
     assert Loss(greedy)(Z, V, T).changed == "student's logits and teacher's logits"
+    assert Loss(with_labels)(Z, V, T, Y).changed == "labels"
     assert Loss(museum.kl_value_alone)(Z, V, T).changed == ""
-    np.testing.assert_array_equal(Z, before[0])
-    np.testing.assert_array_equal(V, before[1])
+    for array, was in zip((Z, V, Y), before, strict=True):
+        np.testing.assert_array_equal(array, was)
+
+
+def test_what_a_loss_returns_is_kept_if_the_next_call_leaves_it():
+    mine = np.zeros(2), np.zeros(Z.shape)
+
+    def loss(z, v, T):
+        mine[0][:1], mine[1][...] = v.sum(), z
+        return mine[0][:1], mine[1]
+
+    first, others = (Z, V, T, None, 1.0), {"z": (2 * Z, V, T, None, 1.0), "v": (Z, 2 * V, T, None, 1.0)}
+    for second in others.values():
+        assert not Loss(loss).kept(first, second), "one of the two is overwritten"
+        assert Loss(lambda *given: tuple(part.copy() for part in loss(*given))).kept(first, second)
+        assert Loss(lambda *given: loss(*given)[0].copy()).kept(first, second)
+
+
+def test_twice_a_loss_and_the_sum_of_the_logits_is_of_the_same_arguments():
+    loss = Loss(lambda z, v, T, y, alpha: museum.alpha_weighs_the_soft_term(z, v, T, y, alpha)[0])
+    np.testing.assert_allclose(loss.in_a_sum()(Z, V, T, Y, 0.3).value, 2 * MIXED + Z.sum())
+    np.testing.assert_allclose(loss(Z, V, T, Y, 0.3).value, MIXED)
+    np.testing.assert_allclose(Loss(museum.kl_value_alone).in_a_sum()(Z, V, T).value, 2 * SOFT + Z.sum())
 
 
 def raising(z, v, T):
@@ -340,10 +468,43 @@ def test_labels_and_alpha_are_given_by_the_names_that_are_told():
     told = Loss(loss, labels="truth", alpha="w")
     assert (told.takes_labels, told.not_given, told.name) == (True, [], "loss")
     assert told(Z, V, T, Y, 0.25).value == 2.25
-    with pytest.raises(md.ArgumentError, match="labels must be one of z, v, T, truth, reduction, w, got 'y'"):
-        Loss(loss, labels="y", alpha="w")
-    with pytest.raises(md.ArgumentError, match="labels and alpha must be named both or neither, got 'truth' and None"):
-        Loss(loss, labels="truth")
+    for names, text in (
+        ({"labels": "y", "alpha": "w"}, "labels must be one of z, v, T, truth, reduction, w, got 'y'"),
+        ({"labels": "truth", "alpha": "b"}, "alpha must be one of z, v, T, truth, reduction, w, got 'b'"),
+        ({"labels": "truth"}, "labels and alpha must be named both or neither, got 'truth' and None"),
+    ):
+        with pytest.raises(md.ArgumentError) as raised:
+            Loss(loss, **names)
+        assert str(raised.value) == text
+
+
+def test_each_argument_goes_where_it_belongs_by_place_or_by_name():
+    def by_place(z, v, T, y, alpha):
+        np.testing.assert_array_equal(z, Z)
+        np.testing.assert_array_equal(v, V)
+        np.testing.assert_array_equal(y, Y)
+        assert (T, alpha) == (3.0, 0.25)
+        return 1.0
+
+    def by_name(z, v, T, w, truth):
+        return by_place(z, v, T, truth, w)
+
+    assert Loss(by_place)(Z, V, T, Y, 0.25).value == 1.0
+    assert Loss(by_name, labels="truth", alpha="w")(Z, V, T, Y, 0.25).value == 1.0
+
+
+def test_the_parameters_of_a_module_are_those_of_its_forward():
+    class Module:
+        def forward(self, z, v, T, y, alpha):
+            return float(y.sum()) + alpha
+
+        def __call__(self, *arguments):
+            return self.forward(*arguments)
+
+    assert Loss(Module()).takes_labels
+    assert Loss(Module())(Z, V, T, Y, 0.25).value == 2.25
+    assert not Loss(lambda *arguments, key=1: 0.0).takes_labels
+    assert Loss(lambda z, v, T, /, a=1, *more, b=2, **rest: 0.0).not_given == ["a"]
 
 
 @pytest.mark.parametrize("name", ["labels", "label", "targets", "target", "y"])
@@ -352,6 +513,7 @@ def test_a_fourth_and_a_fifth_argument_are_labels_and_alpha_by_their_names_or_if
         return Loss(eval(f"lambda {arguments}: 0.0")).takes_labels  # the name is what matters
 
     assert takes(f"z, v, T=1.0, {name}=None, alpha=1.0")
+    assert takes(f"z, v, T=1.0, {name}=None, alpha=1.0, reduction='mean'")
     assert not takes(f"z, v, T=1.0, {name.upper()}=None, alpha=1.0")
     assert not takes(f"z, v, T=1.0, {name}=None, beta=1.0")
     assert not takes(f"z, v, T=1.0, {name}=None")

@@ -8,7 +8,7 @@ import importlib
 import inspect
 import warnings
 from collections.abc import Callable
-from copy import copy
+from copy import copy, deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,9 +96,9 @@ class Loss:
     def kept(self, first: tuple[Any, ...], second: tuple[Any, ...]) -> bool:
         """Return whether what it gave for the arguments `first` is the same after a call with `second`."""
         found = self._ask(first)
-        before = [None if one is None else np.array(one) for one in found]
+        before = deepcopy(found)
         self._ask(second)
-        return all(one is None or _unchanged(one, was) for one, was in zip(found, before, strict=True))
+        return all(map(_unchanged, found, before))
 
     def in_a_sum(self) -> "Loss":
         """Return the loss 2 C + Σ z, whose gradient is twice that of C and 1; of a framework with autodiff."""
