@@ -12,6 +12,8 @@ import pytest
 import minidistill as md
 from minidistill.testing.losses.domain import EPSILONS, random_batch
 from minidistill.testing.losses.forms import FORMS
+from minidistill import ArgumentError
+from minidistill.testing.losses.domain import random_batch
 from minidistill.testing.losses.frameworks import Loss, Outcome, Unusable
 from minidistill.testing.losses.gradient_laws import _worst
 from minidistill.testing.losses.judge import Broken, Case, Judge
@@ -883,3 +885,25 @@ def with_hard(**fields):
 )  # fmt: skip
 def test_a_hard_term_that_is_known_to_be_wrong_is_told_without_asking(law, judge, text):
     assert verdict(law, judge) == text
+def test_a_case_of_random_logits_is_shown_and_given_by_its_shape_and_seed():
+    given = {"shape": (3, 40), "seed": 5, "T": 2.5, "alpha": 0.1}
+    case = Case.from_arguments(given)
+    assert str(case) == "z, v, y = random_batch(3, 40, seed=5), T = 2.5, alpha = 0.1"
+    assert (case.arguments(), given) == (given, {"shape": (3, 40), "seed": 5, "T": 2.5, "alpha": 0.1})
+    first = Case.from_arguments(given | {"seed": 0})
+    assert (first.seed, str(first)[:34]) == (0, "z, v, y = random_batch(3, 40, seed")
+    shown = "z = [[1.0, 0.0], [0.0, 2.0]], v = [[0.0, 1.0], [3.0, 0.0]], y = [1, 0], T = 2, alpha = 0.25"
+    assert str(CASE) == shown
+    given = {"z": [[1, 0]], "v": [[0, 1]], "y": [1], "T": 3}
+    whole = Case.from_arguments(given)
+    assert (whole.z.dtype, whole.v.dtype, whole.seed) == (np.float64, np.float64, None)
+    assert whole.arguments() == given | {"alpha": 0.5}, "alpha is a half where none is given"
+    assert repr(whole.T) == "3.0"
+
+
+@pytest.mark.parametrize("given", [{"z": 1, "v": 2}, {"z": 1, "v": 2, "y": 3, "T": 4, "w": 5}])
+def test_a_case_of_other_names_is_refused(given):
+    with pytest.raises(ArgumentError) as raised:
+        Case.from_arguments(given)
+    names = ", ".join(given)
+    assert str(raised.value) == f"case must have z, v, y, T and alpha, or shape, seed, T and alpha, got {names}"

@@ -39,14 +39,25 @@ from minidistill.testing.losses.fingerprint import Fingerprint
 from minidistill.testing.losses.forms import FORMS, LATER, log_softmax
 from minidistill.testing.losses.frameworks import Loss, Outcome, Unusable
 from minidistill.testing.losses.judge import Broken, Case, Judge
+from minidistill.testing.losses import fingerprint as fingerprint_module
+from minidistill.testing.losses import frameworks
+from minidistill.testing.losses import report as report_module
+from minidistill.testing.losses.domain import EPSILONS, random_batch
+from minidistill.testing.losses.fingerprint import Fingerprint, leading
+from minidistill.testing.losses.forms import FORMS, LATER, log_softmax
+from minidistill.testing.losses.frameworks import Loss, Outcome, Unusable
+from minidistill.testing.losses.judge import Broken, Case, Judge, _temperature
 from minidistill.testing.losses.laws import LAWS, Law
 from minidistill.testing.losses.report import WANTED, Report, _expectation
 from minidistill.testing.losses.search import Pool, Verdict, drawn, has, try_law
 from minidistill.testing.losses.targets import _looks_like_a_loss, find_losses, load_function, name_of
 from minidistill.testing.losses.terms import Term
+from minidistill.testing.losses.weights import Unrecognised, Weights
 
 KL = "KL(teacher || student)"
 NAMES = [loss.__name__ for loss in museum.CORRECT]
+SOFT, HARD, BOTH = {1.0: 1.0}, {0.0: 1.0}, {0.25: -1.0, 0.75: 2.0}  # mixes of alphas
+SUMS = FORMS[KL].sums  # of a term that has some formula
 
 
 @pytest.mark.parametrize("loss", museum.CORRECT, ids=NAMES)
@@ -222,6 +233,62 @@ def over_the_middle_axis(z, v, T):
 )
 def test_what_logits_of_three_axes_give_is_told(loss, words):
     assert Judge(Loss(loss)).fingerprint.leading.startswith(words)
+
+
+def rows_of(times, precision="float64", size=1.0):
+    """What logits of three axes give, of a loss of labelled rows that is times(B, L) as much there."""
+
+    def at(mix, z, v, T, y=None):
+        assert (mix, T) == (SOFT, 4.0)
+        rows = (z[..., 0] - v[..., 1]) * (1 + y)
+        return outcome(size * rows.sum() * (times(*z.shape[:2]) if z.ndim > 2 else 1.0))
+
+    return leading(SimpleNamespace(base=(4, 5), T=4.0, epsilon=EPSILONS[precision], at=at), Term(SOFT))
+
+
+@pytest.mark.parametrize("size", [1e-5, 1.0, 1e5])
+def test_what_logits_of_three_axes_are_divided_by_is_told_to_a_millionth_or_the_losss_rounding(size):
+    other = "something else than B L rows: a softmax over another axis?"
+    for times, words in ((lambda B, L: 1.0, "rows"), (lambda B, L: L, "divided by B alone, not by B L"),
+                         (lambda B, L: 1 / L, "divided by L too"), (lambda B, L: 1 / B, other)):  # fmt: skip
+        assert rows_of(times, size=size) == words
+        for off, told in ((0.9e-6, words), (-0.9e-6, words), (1.2e-6, other), (-1.2e-6, other)):
+            assert rows_of(lambda B, L, t=times, off=off: t(B, L) * (1 + off), size=size) == told
+    for off, told in ((0.03, "rows"), (0.04, other)):
+        assert rows_of(lambda B, L, off=off: 1 + off, "float16", size) == told
+
+
+@pytest.mark.parametrize("error", [Unusable("no"), ValueError("no"), IndexError("no")])
+def test_logits_of_three_axes_that_are_refused_are_not_taken(error):
+    def refuses(B, L):
+        raise error
+
+    assert rows_of(refuses) == "not taken"
+
+
+@pytest.mark.parametrize(
+    ("weights", "words", "reduction", "hard_reduction"),
+    [
+        (((0.0, 1.0), (1.0, -1.0)), "soft", "batchmean times 3", "sum times 5"),
+        (((1.0, -1.0), (0.0, 1.0)), "hard", "batchmean times 3", "sum times 5"),
+        (((0.0, 1.0), (1.0, 0.0)), "3 alpha soft + 5 hard", "batchmean", "sum"),
+    ],
+)
+def test_a_factor_is_told_once_with_the_weights_or_with_the_reduction(weights, words, reduction, hard_reduction):
+    soft = Term(SOFT, FORMS[KL], SUMS, KL, constant=3.0, of_B=-1.0, power=2.0)
+    hard = Term(HARD, None, SUMS, "weighted", constant=5.0, power=1.0)
+    types = {"student": "float64", "teacher": "float16", "T": "float32"}
+    domain = SimpleNamespace(base=(4, 5), T=4.0, types=types, at=lambda mix, z, v, T, y=None: Outcome(1.0, z, 0 * v))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fingerprint_module, "leading", lambda domain, soft: f"of {soft.kind}")
+        found = fingerprint_module.fingerprint(domain, Weights(SOFT, HARD, *weights), soft, hard)
+        alone = fingerprint_module.fingerprint(domain, Weights(SOFT), soft, None)
+    assert found == Fingerprint(
+        KL, reduction, 2.0, words, 1.0, True, "weighted", hard_reduction, "teacher in float16, T in float32", f"of {KL}"
+    )
+    assert alone == Fingerprint(
+        KL, "batchmean times 3", 2.0, None, None, True, None, None, "teacher in float16, T in float32", f"of {KL}"
+    )
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1.0, 1e6])
@@ -664,6 +731,234 @@ def test_a_judge_measures_an_unknown_loss_by_its_size_on_random_logits():
     assert judge.noise(judge.soft_term.mix, z, v, 4.0, found) == pytest.approx(
         1e-7 * max(largest, found.size), rel=1e-3
     )
+
+
+def knows(soft, hard=None, precision="float64", **other):
+    """A judge of these terms that has asked nothing, measured at T = 4, of a loss of size 100."""
+    judge = Judge.__new__(Judge)
+    judge.soft_term, judge.hard_term = soft, hard
+    judge.domain = SimpleNamespace(precision=precision, epsilon=EPSILONS[precision], T=4.0, base=(3, 5), **other)
+    judge.magnitude = lambda mix, B, N, T: {(3, 5, 8.0): 100.0, (3, 5, 0.5): 100.0}[B, N, T] if mix else np.nan
+    return judge
+
+
+def log_q_at(z, v, T):
+    """What log q of a row, and 1, are made of."""
+    return 1 + np.log(z.shape[1]) + max(np.abs(z).max(), np.abs(v).max()) / T
+
+
+@pytest.mark.parametrize("alone", [{1.0: 1.0}, {0.25: -0.5, 0.75: 1.5}])
+def test_of_one_alpha_a_term_may_be_alone_and_of_two_what_rounds_is_both(alone):
+    soft, hard = Term(alone), Term(HARD)
+    judge = knows(soft, hard)
+    assert judge.terms(alone) == ([(soft, True)] if len(alone) == 1 else [(soft, True), (hard, False)])
+    assert judge.terms(HARD) == [(hard, False)]
+    assert judge.terms({0.5: 1.0}) == [(soft, True), (hard, False)]
+    assert knows(soft).terms(alone) == [(soft, True)]
+
+
+@pytest.mark.parametrize(
+    ("form", "soft", "divides"),
+    [
+        (FORMS[KL], True, (4.0, 0.5)), (None, True, (4.0, 0.5)), (FORMS["KL, T on neither"], True, (1.0, 0.5)),
+        (FORMS["KL, T on the teacher alone"], True, (1.0, 0.5)), (FORMS[KL], False, (1.0, 1.0)),
+        (None, False, (1.0, 1.0)),
+    ],
+)  # fmt: skip
+def test_what_divides_the_students_logits_is_T_or_1_and_for_the_teachers_no_more_than_T(form, soft, divides):
+    assert tuple(_temperature(Term(SOFT, form), soft, T) for T in (4.0, 0.5)) == divides
+
+
+@pytest.mark.parametrize(("mix", "terms", "weights"), [(SOFT, (1, 0), 1), (HARD, (0, 1), 1), (BOTH, (1, 1), 3)])
+def test_the_noise_of_a_mix_is_that_of_its_terms_and_what_is_known_of_their_formulas(mix, terms, weights):
+    z, v, _ = random_batch(3, 5)
+    soft = Term(SOFT, FORMS[KL], SUMS, constant=-2.0, power=1.0, of_B=-1.0, epsilon=1e-9)
+    hard = Term(HARD, None, SUMS, constant=0.5, power=0.0, slack=1e-6)
+    found = outcome(7.0)
+    in_a_row = 16e-9 * log_q_at(z, v, 8.0), (16e-12 + 1e-6) * log_q_at(z, v, 1.0)
+    each = 2 * 8 / 3 * 3 * in_a_row[0], 0.5 * 3 * in_a_row[1]
+    expected = 16e-12 * 7 + weights * np.dot(terms, each)
+    assert knows(soft, hard).noise(mix, z, v, 8.0, found) == pytest.approx(expected, rel=1e-12)
+    rounded = knows(soft, hard, "float32").noise(mix, z, v, 8.0, found)
+    assert rounded == knows(soft, hard).noise(mix, z, v, 8.0, found, "float32") > expected
+
+
+@pytest.mark.parametrize(("T", "squares"), [(8.0, 4.0), (0.5, 1.0)])
+def test_a_formula_whose_power_of_T_is_unknown_may_round_as_one_of_T2_does(T, squares):
+    z, v, _ = random_batch(3, 5)
+    term = Term(SOFT, FORMS[KL], SUMS, constant=1e9, power=None, of_B=-1.0)
+    for size in (20.0, 200.0):
+        measured = 16e-12 * size + 1e-7 * max(size, 100.0)
+        expected = measured + 1e9 * squares * 16e-12 * log_q_at(z, v, T)
+        judge = knows(term)
+        assert judge.noise(SOFT, z, v, T, outcome(size)) == pytest.approx(expected, rel=1e-12)
+        term_alone = knows(Term(SOFT))
+        assert term_alone.noise(SOFT, z, v, T, outcome(size)) == pytest.approx(measured, rel=1e-12)
+    assert knows(Term(SOFT), precision="float32").noise(SOFT, z, v, T, outcome(1.0)) == pytest.approx(
+        2**-24 * (16 + 1e3 * 100), rel=1e-12
+    )
+
+
+@pytest.mark.parametrize("T", [8.0, 0.5])
+def test_each_component_of_a_gradient_may_round_as_its_probabilities_do(T):
+    z, v, y = random_batch(3, 5)
+    q, p, q1, labels = museum.softmax(z, T), museum.softmax(v, T), museum.softmax(z), np.eye(5)[y]
+    soft = Term(SOFT, FORMS[KL], SUMS, constant=-2.0, power=2.0, of_B=-1.0)
+    hard = Term(HARD, None, SUMS, constant=0.5, power=0.0, of_B=-1.0, slack=1e-6)
+    each = {
+        1: 2 * T / 3 * 16e-12 * log_q_at(z, v, T) * (q + p),
+        0: 0.5 / 3 * (16e-12 * log_q_at(z, v, 1.0) + 1e-6) * (q1 + labels),
+    }
+    judge = knows(soft, hard)
+    for mix, expected in ((SOFT, each[1]), (HARD, each[0]), (BOTH, 3 * (each[0] + each[1]))):
+        np.testing.assert_allclose(judge.gradient_noise(mix, z, v, T, y), expected, rtol=1e-12)
+    for mix, large in ((SOFT, (2 * T / 3, T, q + p)), (HARD, (0.5 / 3, 1.0, q1 + labels))):
+        factor, divisor, shares = large
+        expected = factor * 16 * 2**-24 * log_q_at(z, v, divisor) * (shares.max(-1, keepdims=True) + 1 / 5)
+        expected = np.broadcast_to(expected, (3, 5)) + (factor * 1e-6 * (shares.max(-1, keepdims=True) + 1 / 5)) * (
+            mix is HARD
+        )
+        for found in (judge.gradient_noise(mix, z, v, T, y, "float32"),
+                      knows(soft, hard, "float32").gradient_noise(mix, z, v, T, y)):  # fmt: skip
+            np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16"])
+def test_a_gradient_may_lose_what_is_too_small_for_its_type(dtype):
+    z = np.array([[300.0, 0.0, -300.0]])
+    soft = Term(SOFT, FORMS[KL], SUMS, constant=1.0, power=2.0)
+    noise = knows(soft).gradient_noise(SOFT, 10 * z, 10 * z, 1.0, np.zeros(1, dtype=int), dtype)
+    smallest = float(np.finfo(dtype).tiny)
+    assert (noise >= smallest).all(), "a component below is rounded to nothing"
+    assert noise[0, 2] <= (1e10 * smallest if dtype == "float64" else 1000)
+
+
+@pytest.mark.parametrize("precision", ["float64", "float32"])
+@pytest.mark.parametrize("T", [8.0, 0.5])
+def test_a_gradient_without_a_formula_is_measured_by_the_losss_size_over_T_or_1(T, precision):
+    z, v, y = random_batch(3, 5)
+    known, unknown = Term(SOFT, FORMS[KL], SUMS, constant=1e9, power=2.0), Term(HARD)
+    measured = max(1e-5, 1e4 * EPSILONS[precision]) * 100 / min(T, 1.0)
+    judge = knows(known, unknown, precision)
+    np.testing.assert_allclose(judge.gradient_noise(HARD, z, v, T, y), np.full((3, 5), measured), rtol=1e-12)
+    both = 3 * judge.gradient_noise(SOFT, z, v, T, y) + measured
+    np.testing.assert_allclose(judge.gradient_noise(BOTH, z, v, T, y), both, rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float16])
+@pytest.mark.parametrize(("B", "N"), [(1, 2), (3, 5), (17, 300)])
+@pytest.mark.parametrize("T", [1.0, 20.0])
+def test_a_gradient_in_coarse_numbers_is_off_by_less_than_the_noise_and_more_than_a_thousandth(kind, B, N, T):
+    z, v, y = random_batch(B, N)
+    judge = knows(Term(SOFT, FORMS[KL], SUMS, constant=1.0, power=2.0, of_B=-1.0))
+    z, v = z.astype(kind), v.astype(kind)
+    fine, coarse = (museum.kl_batchmean_t2(a, b, T)[1] for a, b in ((z.astype("d"), v.astype("d")), (z, v)))
+    noise = judge.gradient_noise(SOFT, z, v, T, y, kind.__name__)
+    assert 1e-3 < (np.abs(coarse - fine) / noise).max() < 1
+
+
+def test_the_size_of_a_loss_is_its_largest_on_random_logits_of_each_shape_T_and_mix():
+    judge = Judge.__new__(Judge)
+    judge._magnitudes, asked = {}, []
+
+    def at(mix, z, v, T, y):
+        asked.append((z, v, y))
+        return outcome(-sum(mix) * T * (np.abs(z).sum() + v[0, 0] ** 2 + y.sum()))
+
+    judge.at = at
+    for mix, B, N, T in ((SOFT, 3, 5, 2.0), (BOTH, 3, 5, 2.0), (SOFT, 4, 5, 2.0), (SOFT, 3, 6, 2.0), (SOFT, 3, 5, 3.0)):
+        values = [abs(at(mix, z, v, T, y).value) for z, v, y in (random_batch(B, N, seed) for seed in range(3))]
+        asked.clear()
+        for _ in range(2):
+            assert judge.magnitude(mix, B, N, T) == max(values)
+        assert len(asked) == 3, "and is remembered"
+
+
+def mixing(f, alphas, d=0.0, noise=1e-9):
+    """A judge of a loss that is f(alpha), answered at these alphas, whose weights are lines over 1 + d alpha."""
+    judge = knows(Term(SOFT), alphas=alphas)
+    judge.weights = SimpleNamespace(d=d)
+    judge.asked = set()
+
+    def at(mix, *given):
+        judge.asked.add(tuple(map(str, given)))
+        return outcome(f(*mix))
+
+    judge.at = at
+    judge.noise = lambda mix, z, v, T, found: noise * sum(mix.values()) * found.size
+    return judge
+
+
+ALPHAS = [0.2, 0.9, 0.5, 0.75]
+
+
+@pytest.mark.parametrize("d", [0.0, 1.0])
+def test_a_loss_that_is_a_line_in_alpha_or_that_over_1_and_alpha_is_on_the_line_at_each(d):
+    judge = mixing(lambda a: (3 + 5 * a) / (1 + d * a), ALPHAS, d)
+    assert [judge.off_the_line("z", "v", 4.0, "y", alpha) for alpha in ALPHAS] == [""] * 4
+    assert judge.asked == {("z", "v", "4.0", "y")}
+    assert judge.bent == ""
+    other = mixing(lambda a: (3 + 5 * a) / (1 + (1 - d) * a), ALPHAS, d)
+    assert all(other.off_the_line("z", "v", 4.0, "y", alpha) for alpha in ALPHAS)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize(("alpha", "expected"), [(0.5, 1), (0.2, 1), (0.9, 1)])
+def test_a_loss_may_be_off_the_line_in_alpha_by_the_noise_of_the_three_and_no_further(sign, alpha, expected):
+    for times, holds in ((2.9, True), (3.2, False)):
+        judge = mixing(lambda a, off=times * sign * 1e-2: expected + off * (a == alpha), ALPHAS, noise=1e-2)
+        found = judge.off_the_line("z", "v", 4.0, "y", alpha)
+        value = expected + times * sign * 1e-2
+        text = f"at alpha = {alpha:g} it is {value:.10g}, between its ends it should be 1"
+        assert found == ("" if holds else text)
+
+
+def test_a_bend_in_alpha_is_told_where_it_is_nearest_to_a_half():
+    def bent(at, alphas=(0.0, 0.9, 0.25, 0.6, 1.0)):
+        return mixing(lambda a: a + (a in at), alphas).bent
+
+    assert bent({0.6, 0.9}) == "at alpha = 0.6 it is 1.6, between its ends it should be 0.6"
+    assert bent({0.25, 0.9}) == "at alpha = 0.25 it is 1.25, between its ends it should be 0.25"
+    assert bent(()) == ""
+    assert mixing(lambda a: a * (a == 1), (0.0, 0.4, 1.0)).bent.startswith("at alpha = 0.4 it is 0,")
+    assert mixing(lambda a: np.nan, (0.0, 1.0)).bent == "", "two are always on a line"
+    judge = mixing(lambda a: a, (0.0, 0.5, 1.0))
+    assert (judge.bent, len(judge.asked)) == ("", 1)
+    ((z, v, T, y),) = judge.asked
+    assert (z, v, y) == tuple(map(str, random_batch(3, 5)))
+    assert T == "4.0"
+
+
+@pytest.mark.parametrize(("temperatures", "at"), [((1, 4.0), 1.0), ((2, 4.0), 4.0)])
+def test_float16_is_tried_at_temperature_1_where_that_is_answered(temperatures, at):
+    judge, asked = knows(Term(SOFT), temperatures=temperatures), []
+
+    def soft(z, v, T):
+        asked.append((z.dtype.name, v.dtype.name, z.shape, T))
+        return outcome(1.0)
+
+    judge.soft = soft
+    assert judge.offers_float16
+    assert asked == [(kind, kind, (3, 5), at) for kind in ("float16", "float64")]
+
+
+def test_the_third_mix_is_the_alpha_that_is_nearest_to_a_half():
+    def loss(z, v, T, y, alpha):
+        assert alpha in (1.0, 0.4, 0.05)
+        return museum.alpha_weighs_the_soft_term(z, v, T, y, alpha)
+
+    judge = Judge(Loss(loss))
+    assert judge.mixes == [judge.soft_term.mix, judge.hard_term.mix, {0.4: 1.0}]
+    assert set(judge.soft_term.mix) == {1.0}
+
+
+def test_a_later_loss_that_needs_the_labels_in_all_of_it_is_known_by_its_formula():
+    judge = Judge(Loss(museum.decoupled))
+    assert (judge.soft_term.form.word, judge.hard_term) == ("decoupled", None)
+    assert judge.mixes == [judge.soft_term.mix]
+    unknown = Loss(lambda z, v, T, y, alpha: (np.abs(z - v).sum(-1) * (1 + y)).sum())
+    with pytest.raises(Unrecognised, match=r"^the soft term is alone at no mix of two alphas"):
+        Judge(unknown)
 
 
 def test_two_values_are_equal_up_to_the_noise_and_a_nan_names_its_likely_mistake():
@@ -1123,6 +1418,264 @@ def test_a_report_reads_as_it_should():
     ]
     assert [verdict.law for verdict in report.broken] == ["second_law", "it_is_sum_as_declared"]
     assert not report.passed
+
+
+FOUND = Fingerprint(KL, "sum", 0.0)
+BROKEN_LAW = Verdict("shift_of_the_student_changes_nothing", "3 became 4", CASE, "a factor")
+SCRIPT = (
+    "from minidistill.testing import check_law\n"
+    "check_law(\"losses.py:loss\", \"shift_of_the_student_changes_nothing\", {'z': [[0.0, 0.5]], 'v': [[1.0, 0.0]], "
+    "'y': [1], 'T': 2.0, 'alpha': 0.5}, framework='torch', labels='truth')"
+)
+
+
+def test_a_report_of_plain_arithmetic_leaves_that_out_and_says_what_was_refused_and_how_to_ask_again():
+    verdicts = [
+        Verdict("first_law", refused="it raised"),
+        Verdict("second_law", judged=False, refused="no"),
+        BROKEN_LAW,
+    ]
+    options = {"framework": "torch", "labels": "truth"}
+    report = Report("loss", "torch", FOUND, verdicts, target="losses.py:loss", options=options)
+    assert report.reproducer(BROKEN_LAW) == SCRIPT
+    assert str(report).splitlines()[1:] == [
+        "",
+        "  form             KL(teacher || student)",
+        "  reduction        sum",
+        "  power of T       0",
+        "  logits (B, L, N) not taken",
+        "",
+        "  holds   first law: some not tried, it raised",
+        "  -       second law: not tried, no",
+        "  BROKEN  shift of the student changes nothing",
+        "",
+        "shift of the student changes nothing: 3 became 4",
+        "  at z = [[0.0, 0.5]], v = [[1.0, 0.0]], y = [1], T = 2, alpha = 0.5",
+        "  likely: a factor",
+        "",
+        *(f"    {line}" for line in SCRIPT.splitlines()),
+        "",
+        "1 of 2 laws hold",
+    ]
+    unnamed = Report("loss", "numpy", FOUND, verdicts).reproducer(BROKEN_LAW).splitlines()
+    assert unnamed[:2] == ["from minidistill.testing import check_law", "# loss is the function that was checked"]
+    assert unnamed[2:] == [
+        'check_law(loss, "shift_of_the_student_changes_nothing", '
+        "{'z': [[0.0, 0.5]], 'v': [[1.0, 0.0]], 'y': [1], 'T': 2.0, 'alpha': 0.5})"
+    ]
+
+
+def test_a_report_in_markdown_reads_as_it_should():
+    verdicts = [Verdict("first_law"), BROKEN_LAW, Verdict("second_law", "it is mean", CASE)]
+    options = {"framework": "torch", "labels": "truth"}
+    report = Report("loss", "torch", FOUND, verdicts, None, ["it refuses B = 1"], None, "losses.py:loss", options)
+    assert report.markdown().splitlines() == [
+        "### `loss` (torch)",
+        "",
+        "It is KL(teacher || student), sum: 2 of 3 laws broken, shift of the student changes nothing: 3 became 4.",
+        "",
+        "| | |",
+        "|---|---|",
+        "| form | KL(teacher ‖ student) |",
+        "| reduction | sum |",
+        "| power of T | 0 |",
+        "| logits (B, L, N) | not taken |",
+        "| note | it refuses B = 1 |",
+        "",
+        "**shift of the student changes nothing**: 3 became 4.",
+        "Likely: a factor.",
+        "",
+        "```python",
+        *SCRIPT.splitlines(),
+        "```",
+        "",
+        "**second law**: it is mean.",
+    ]
+    assert Report("loss", "numpy", None, [], "it raised").markdown().splitlines() == [
+        "### `loss` (numpy)", "", "Cannot be judged: it raised."
+    ]  # fmt: skip
+
+
+DIVERGES = Verdict("it_is_a_divergence_from_teacher_to_student", "it is KL(student || teacher)")
+
+
+@pytest.mark.parametrize(
+    ("fields", "broken", "form", "sentence"),
+    [
+        ({}, [], None, "it is KL(teacher || student), sum: all 1 laws that apply hold"),
+        ({"power": 1.5}, [], None, "it is KL(teacher || student), sum, times T^1.5: all 1 laws that apply hold"),
+        ({"power": None}, [BROKEN_LAW], None,
+         "it is KL(teacher || student), sum, times no power of T: 1 of 2 laws broken, "
+         "shift of the student changes nothing: 3 became 4"),
+        ({"form": "unknown"}, [], None, "it is none of the known formulas: all 1 laws that apply hold"),
+        ({}, [DIVERGES], "KL(student || teacher)",
+         "this is reverse-kl (Gu et al. 2024, arXiv:2306.08543), no mistake where it is meant; judged by its own "
+         "formula, all 1 laws that apply hold: --expect reverse-kl"),
+        ({}, [], "KL(student || teacher)",
+         "this is reverse-kl (Gu et al. 2024, arXiv:2306.08543), no mistake where it is meant; judged by its own "
+         "formula, all 1 laws that apply hold"),
+        ({}, [DIVERGES, BROKEN_LAW], "KL(student || teacher)",
+         "this is reverse-kl (Gu et al. 2024, arXiv:2306.08543), no mistake where it is meant; judged by its own "
+         "formula, it breaks 1 of 2 laws, shift of the student changes nothing: 3 became 4"),
+        ({}, [BROKEN_LAW], "KL(student || teacher)",
+         "this is reverse-kl (Gu et al. 2024, arXiv:2306.08543), no mistake where it is meant; judged by its own "
+         "formula, it breaks 1 of 2 laws, shift of the student changes nothing: 3 became 4"),
+        ({}, [], KL, "it is KL(teacher || student), sum: all 1 laws that apply hold"),
+    ],
+)  # fmt: skip
+def test_a_sentence_says_what_a_loss_is_and_what_it_breaks(fields, broken, form, sentence):
+    found = Fingerprint(**({"form": KL, "reduction": "sum", "power": 0.0} | fields))
+    verdicts = [Verdict("first_law"), Verdict("second_law", judged=False), *broken]
+    report = Report("loss", "numpy", found, verdicts, later=form and FORMS[form])
+    assert report.sentence == sentence
+    assert report.passed == (not broken)
+
+
+@pytest.mark.parametrize(
+    ("word", "form", "broken"),
+    [
+        ("dist", None, f"it is {KL}, declared was dist"),
+        ("dist", FORMS[KL], f"it is {KL}, declared was dist"),
+        ("dist", FORMS["KL(student || teacher)"], "it is reverse-kl, declared was dist"),
+        ("dist", FORMS["DIST"], None),
+        ("kl", FORMS["DIST"], None),
+        ("ce", None, f"it is {KL}, declared was cross-entropy(teacher, student)"),
+    ],
+)
+def test_a_word_of_expect_that_is_not_so_says_what_is(word, form, broken):
+    assert _expectation(word, FOUND, form) == Verdict(f"it_is_{word}_as_declared", broken)
+
+
+class Untried:
+    """Checks of which no law is tried: what they were asked for, and a judge that knows a form and a note alone."""
+
+    def __init__(self, monkeypatch, form=None, broken=()):
+        self.form, self.broken, self.laws, self.judges = form, dict(broken), [], []
+        monkeypatch.setattr(report_module, "Judge", self.judge)
+        monkeypatch.setattr(report_module, "drawn", lambda judge, examples, seed: ["cases", examples, seed])
+        monkeypatch.setattr(report_module, "try_law", self.try_law)
+        monkeypatch.setattr(frameworks, "_import", lambda name: None)
+
+    def judge(self, loss, seed):
+        self.judges.append((loss, seed))
+        form, notes = SimpleNamespace(form=self.form), SimpleNamespace(notes=["a note"])
+        return SimpleNamespace(loss=loss, soft_term=form, domain=notes, fingerprint=FOUND)
+
+    def try_law(self, judge, name, examples, seed, tried):
+        assert tried == ["cases", examples, seed]
+        assert (judge.loss, seed) == self.judges[-1]
+        self.laws.append((name, examples))
+        return Verdict(name, self.broken.get(name))
+
+
+def of_other_names(z, v, T=4.0, truth=None, w=0.5):
+    return float(truth[0]) + w
+
+
+def test_a_check_asks_for_every_law_with_what_it_was_given_and_tells_what_is_next(monkeypatch):
+    untried, told = Untried(monkeypatch), []
+    report = check_distillation_loss(
+        of_other_names, "torch", examples=7, seed=9, labels="truth", alpha="w", progress=told.append
+    )
+    assert untried.laws == [(name, 7) for name in LAWS]
+    assert told == ["what it computes", *(name.replace("_", " ") for name in LAWS)]
+    ((loss, seed),) = untried.judges
+    assert (loss.name, loss.framework, loss.takes_labels, seed) == ("of_other_names", "torch", True, 9)
+    assert loss.function(None, None, None, [3], 0.25) == 3.25
+    options = {"framework": "torch", "labels": "truth", "alpha": "w"}
+    target = f"{__file__}:of_other_names"
+    assert report == Report(
+        "of_other_names", "torch", FOUND, [Verdict(name) for name in LAWS], None, ["a note"], None, target, options
+    )
+    for judging in (check_distillation_loss, assert_distillation_loss):
+        untried.laws.clear()
+        report = judging(museum.kl_value_alone)
+        assert untried.laws == [(name, 60) for name in LAWS]
+        assert untried.judges[-1][1] == 0
+        assert (report.name, report.framework, report.options) == ("kl_value_alone", "numpy", {})
+    report = check_distillation_loss(of_other_names)
+    assert report.notes == ["a note", "not given: truth, w; a hard term takes --labels NAME --alpha NAME"]
+
+
+@pytest.mark.parametrize(("examples", "tried"), [(60, 15), (16, 15), (14, 14), (1, 1)])
+def test_of_a_loss_that_jax_cannot_compile_no_more_than_15_cases_are_tried(examples, tried, monkeypatch):
+    untried = Untried(monkeypatch)
+    monkeypatch.setattr(frameworks, "_reads_numbers", {id(museum.kl_value_alone)})
+    report = check_distillation_loss(museum.kl_value_alone, examples=examples)
+    assert untried.laws == [(name, tried) for name in LAWS]
+    text = f"JAX cannot compile it, as it reads the value of T or alpha: {tried} cases for each law"
+    assert report.notes == ["a note", text]
+    assert check_distillation_loss(museum.kl_sum_t2, examples=examples).notes == ["a note"]
+
+
+@pytest.mark.parametrize(
+    ("form", "expect", "apart"),
+    [("DIST", "dist", True), ("DIST", "sum dist", True), ("DIST", "", False), ("DIST", "sum", False),
+     ("KL(student || teacher)", "dist", False), (KL, "kl", False), (None, "kl", False)],
+)  # fmt: skip
+def test_a_later_loss_need_not_be_hintons_where_it_is_expected(form, expect, apart, monkeypatch):
+    other, form = "shift_of_the_student_changes_nothing", form and FORMS[form]
+    Untried(monkeypatch, form, {DIVERGES.law: "it is none", other: "3 became 4"})
+    report = check_distillation_loss(museum.kl_value_alone, expect=expect)
+    verdicts = {verdict.law: verdict for verdict in report.verdicts}
+    assert list(verdicts) == [*LAWS, *(f"it_is_{word}_as_declared" for word in expect.split())]
+    assert verdicts[DIVERGES.law] == (
+        Verdict(DIVERGES.law, judged=False) if apart else Verdict(DIVERGES.law, "it is none")
+    )
+    assert verdicts[other] == Verdict(other, "3 became 4")
+    assert all(verdicts[law] == Verdict(law) for law in set(LAWS) - {DIVERGES.law, other})
+    assert report.later == (form if form and form.word else None)
+
+
+def test_asserting_passes_everything_on_and_returns_the_report_or_raises_its_text(monkeypatch):
+    given, reports = [], [Report("a", "jax", FOUND, []), Report("b", "jax", None, [], "it raised")]
+    signature = inspect.signature(check_distillation_loss)
+
+    def check(*arguments, **named):
+        bound = signature.bind(*arguments, **named)
+        bound.apply_defaults()
+        given.append(list(bound.arguments.values()))
+        return reports[len(given) - 1]
+
+    monkeypatch.setattr(report_module, "check_distillation_loss", check)
+    arguments, named = (len, "jax", "kl", 7, 9), {"labels": "y", "alpha": "w", "progress": print}
+    assert assert_distillation_loss(*arguments, **named) is reports[0]
+    with pytest.raises(AssertionError) as raised:
+        assert_distillation_loss(len)
+    assert str(raised.value) == str(reports[1])
+    assert given == [[*arguments, *named.values()], [len, "numpy", "", 60, 0, None, None, None]]
+
+
+def test_a_law_is_asked_of_the_loss_and_the_names_that_are_given_and_refused_where_it_lacks_something(monkeypatch):
+    asked = []
+
+    def judge(loss):
+        return SimpleNamespace(loss=loss, has_gradient=False, hard_term=None)
+
+    def check(judge, case):
+        asked.append((judge.loss, case))
+        if case.T > 2:
+            raise Broken("3 became 4")
+
+    monkeypatch.setattr(report_module, "Judge", judge)
+    monkeypatch.setattr(frameworks, "_import", lambda name: None)
+    monkeypatch.setitem(LAWS, "a_law", Law(check, ""))
+    monkeypatch.setitem(LAWS, "another", Law(check, "", "labels gradient"))
+    check_law(of_other_names, "a_law", CASE.arguments(), framework="torch", labels="truth", alpha="w")
+    check_law("minidistill.losses:kl_divergence", "a_law", CASE.arguments())
+    (named, case), (plain, _) = asked
+    assert (str(case), named.framework, named.takes_labels) == (str(CASE), "torch", True)
+    assert named.function(None, None, None, [3], 0.25) == 3.25
+    assert (plain.function, plain.framework, plain.takes_labels) == (md.kl_divergence, "numpy", False)
+    for law, T, error, text in (
+        ("a_law", 3.0, AssertionError, "a law: 3 became 4"),
+        ("no_law", 1.0, md.ArgumentError, f"law must be one of {', '.join(LAWS)}, got 'no_law'"),
+        ("another", 1.0, md.ArgumentError,
+         "law must be one that needs no labels gradient, which the loss has not, got 'another'"),
+    ):  # fmt: skip
+        with pytest.raises(error) as raised:
+            check_law(of_other_names, law, CASE.arguments() | {"T": T})
+        assert str(raised.value) == text
 
 
 @pytest.mark.parametrize("loss", [museum.t_once, museum.first_64_classes, museum.alpha_bent_at_a_half])

@@ -31,7 +31,7 @@ HEARD, PLACES = 0.3, 24  # a relative change that no type loses, and how many lo
 MEMORY = 1e8  # bytes of logits and gradients that are remembered
 
 
-def random_batch(B: int, N: int, seed: int, deviation: float = 2.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def random_batch(B: int, N: int, seed: int = 0, deviation: float = 2.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return random logits z and v (B, N) of a deviation, and labels y (B,)."""
     rng = np.random.default_rng(seed)
     return rng.normal(0, deviation, (B, N)), rng.normal(0, deviation, (B, N)), rng.integers(0, N, B)

@@ -38,8 +38,8 @@ class Fingerprint:
 
 def fingerprint(domain: Domain, weights: Weights, soft: Term, hard: Term | None) -> Fingerprint:
     """Return what the terms are, in words."""
-    z, v, y = random_batch(*domain.base, 0)
-    gradient = domain.at(soft.mix, z, v, domain.T, y).teacher_gradient
+    z, v, _ = random_batch(*domain.base)
+    gradient = domain.at(soft.mix, z, v, domain.T).teacher_gradient
     known, types = soft.sums is not None, {name: kind for name, kind in domain.types.items() if kind != "float64"}
     words = None if hard is None else weights.words(soft, hard)
     weighted = words not in (None, "soft", "hard")
@@ -55,7 +55,7 @@ def fingerprint(domain: Domain, weights: Weights, soft: Term, hard: Term | None)
 def leading(domain: Domain, soft: Term) -> str:
     """Tell what logits (B, L, N) give: "rows" for the same as B L rows, and what else they are divided by."""
     L, (B, N), T = 3, domain.base, domain.T
-    z, v, y = random_batch(B * L, N, 0)
+    z, v, y = random_batch(B * L, N)
     try:
         rows = domain.at(soft.mix, z, v, T, y).value
         found = domain.at(soft.mix, z.reshape(B, L, N), v.reshape(B, L, N), T, y.reshape(B, L)).value

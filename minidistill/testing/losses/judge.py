@@ -96,7 +96,7 @@ class Judge:
             middle = min(domain.alphas, key=lambda alpha: abs(alpha - 0.5))
             self.mixes += [self.hard_term.mix, {middle: 1.0}]
         self.fingerprint: Fingerprint = fingerprint(domain, self.weights, self.soft_term, self.hard_term)
-        self.has_gradient = self.at(self.mixes[0], *random_batch(*domain.base, 7)[:2], domain.T).gradient is not None
+        self.has_gradient = self.at(self.mixes[0], *random_batch(*domain.base)[:2], domain.T).gradient is not None
         self._magnitudes: dict[tuple[int, int, float, str], float] = {}
 
     def at(self, mix: Mix, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray | None = None) -> Outcome:
@@ -110,7 +110,7 @@ class Judge:
     @cached_property
     def offers_float16(self) -> bool:
         """Return whether the values in float16 and in float64 agree to a twentieth."""
-        z, v, _ = random_batch(*self.domain.base, 7)
+        z, v, _ = random_batch(*self.domain.base)
         T = 1.0 if 1 in self.domain.temperatures else self.domain.T
         try:
             half, full = self.soft(z.astype(np.float16), v.astype(np.float16), T).value, self.soft(z, v, T).value
@@ -126,7 +126,7 @@ class Judge:
     @cached_property
     def bent(self) -> str:
         """Return at which alpha of the domain the loss leaves the line between its ends, in words; "" for none."""
-        z, v, y = random_batch(*self.domain.base, 0)
+        z, v, y = random_batch(*self.domain.base)
         if len(self.domain.alphas) < 3:
             return ""
         inner = sorted(self.domain.alphas, key=lambda alpha: abs(alpha - 0.5))
@@ -165,7 +165,7 @@ class Judge:
         for term, soft in self.terms(mix):
             t = _temperature(term, soft, T)
             if term.named:
-                in_a_row = rounding(max(epsilon, term.epsilon), z, v, t) * (1 + term.slack / (16 * epsilon))
+                in_a_row = rounding(max(epsilon, term.epsilon) + term.slack / 16, z, v, t)
                 error += abs(term.factor(B, N, T)) * B * in_a_row * sum(map(abs, mix.values()))
             else:
                 error += max(1e-7, 1e3 * epsilon) * max(found.size, self.magnitude(mix, B, N, T))
