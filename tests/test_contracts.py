@@ -1,7 +1,9 @@
 """What others build on: the contracts of layers, backends and losses, and that a breach of each is noticed."""
 
 import ast
+import contextlib
 import inspect
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +11,12 @@ import pytest
 from own_layers import GELU, LayerNorm, Tanh, inputs
 
 import minidistill as md
-from minidistill import Dense, DenseReLU, Dropout, Layer, Network, Parameter, ReLU, Standardise
+from minidistill import Dense, DenseReLU, Dropout, Layer, Network, Parameter, ReLU, Standardise, random
 from minidistill.backend import Backend, BlasBackend, CupyBackend
 from minidistill.backend.reference import XP_FUNCTIONS
 from minidistill.testing import WrongGradient, WrongLayer, check_gradient, check_layer
+from minidistill.testing.gradients import layers
+from minidistill.testing.gradients.layers import _require_close
 
 PACKAGE = Path(md.__file__).parent
 LAYERS = {
@@ -38,6 +42,7 @@ def test_every_layer_keeps_the_contract(make, step):
     found = check_layer(layer, inputs(6, 4), step=step)
     assert set(found) == {"x", *layer.parameters()}
     assert all(check.error < 1e-6 for check in found.values())
+    assert {check.method for check in found.values()} == {"complex"}
 
 
 def test_every_layer_of_the_package_is_in_the_table_of_the_tested():
@@ -119,36 +124,198 @@ class MindsWhereOutIs(Tanh):
         return super().backward(self.factor * dy, out)
 
 
+class WritesHalfOfDx(Tanh):
+    def backward(self, dy, out, momentum=0.0):
+        out[::2] = dy[::2] * (1 - self.y * self.y)[::2]
+        return out
+
+
+class AlwaysReturnsDx(Tanh):
+    def backward(self, dy, out, momentum=0.0):
+        return super().backward(dy, self.xp.empty_like(dy) if out is None else out)
+
+
+class OffInTraining(LayerNorm):
+    """Twice a part of what LayerNorm gives, "y" or of its gradients, in training and where `wrong` says so."""
+
+    def __init__(self, part, wrong):
+        super().__init__(4)
+        self.part, self.wrong = part, wrong
+
+    def forward(self, x, out, step):
+        sizes = vars(self).get("sizes", set()) | ({len(x)} if step is not None else set())
+        self.sizes, self.rank, self.in_place, self.step = sizes, x.ndim, out is x, step
+        super().forward(x, out, step)
+        self.double("y", out)
+        return out
+
+    def backward(self, dy, out, momentum=0.0):
+        super().backward(dy, out, momentum)
+        for part, array in (("dx", out), ("dgamma", self.dgamma), ("dbeta", self.dbeta)):
+            self.double(part, array)
+        return out
+
+    def double(self, part, array):
+        if part == self.part and array is not None and self.step is not None and self.wrong(self):
+            array *= 2
+
+
 class TakesTwoAxes(Tanh):
     def forward(self, x, out, step):
         _, _ = x.shape
         return super().forward(x, out, step)
 
 
-BREACHES = {
-    "reads y": (Forgetful, WrongLayer, "Forgetful.backward reads y, .* declare reads_y = True"),
-    "reads x": (Greedy, WrongLayer, "Greedy.backward reads x, .* declare reads_x = True"),
-    "a factor": (HalfSlope, WrongGradient, "must be"),
-    "no momentum": (lambda: NoMomentum(4), WrongLayer, "dgamma must become momentum dgamma plus the new gradient"),
-    "reads the old gradient": (
-        lambda: ReadsOldGradient(4),
-        WrongLayer,
-        "must write every number of dbeta, and read none",
-    ),
-    "mixes replicas": (lambda: OneMeanForAllReplicas(4), WrongLayer, "must treat a leading axis as replicas"),
-    "no leading axis": (TakesTwoAxes, WrongLayer, "must treat a leading axis as replicas, got too many values"),
-    "another y in place": (ClearsOutFirst, WrongLayer, "must give the same y where out is x"),
-    "another dx in place": (MindsWhereOutIs, WrongLayer, "must give the same dx where out was x"),
-    "sized by its first batch": (lambda: SizedByItsFirstBatch(4), WrongLayer, "after a batch of another size"),
-    "writes its x": (WritesX, WrongLayer, "must leave x alone"),
-    "another array than out": (ReturnsAnother, WrongLayer, "must write y into out and return it"),
-}
+BREACHES = {  # of which the message names the class
+    "reads y": (Forgetful, "{}.backward reads y, which {}.reads_y = False lets others overwrite: "
+                           "declare reads_y = True"),
+    "reads x": (Greedy, "{}.backward reads x, which {}.reads_x = False lets others overwrite: "
+                        "declare reads_x = True"),
+    "no momentum": (lambda: NoMomentum(4), "{}.dgamma must become momentum dgamma plus the new gradient: "),
+    "reads the old gradient": (lambda: ReadsOldGradient(4),
+                               "{}.backward must write every number of dbeta, and read none of them at momentum 0"),
+    "does not write all": (WritesHalfOfDx,
+                           "{}.backward must write every number of dx, and read none of them at momentum 0"),
+    "mixes replicas": (lambda: OneMeanForAllReplicas(4), "{} must treat a leading axis as replicas: y: "),
+    "no leading axis": (TakesTwoAxes, "{} must treat a leading axis as replicas, got too many values to unpack"),
+    "another y in place": (ClearsOutFirst, "{} must give the same y where out is x: "),
+    "another dx in place": (MindsWhereOutIs, "{} must give the same dx where out was x: "),
+    "sized by its first batch": (lambda: SizedByItsFirstBatch(4),
+                                 "{} must give the same after a batch of another size, got operands could not be "),
+    "writes its x": (WritesX, "{}.forward must leave x alone where out is another array"),
+    "another array than out": (ReturnsAnother, "{}.forward must write y into out and return it, got another array"),
+    "dx though no one reads it": (AlwaysReturnsDx,
+                                  "{}.backward must write dx into out and return it, or None without out"),
+    "dx after another batch": (lambda: OffInTraining("dx", lambda one: len(one.sizes) > 1),
+                               "{} must give the same dx after a batch of another size: off by "),
+    "dbeta after another batch": (lambda: OffInTraining("dbeta", lambda one: len(one.sizes) > 1),
+                                  "{} must give the same dbeta after a batch of another size: off by "),
+    "y of replicas": (lambda: OffInTraining("y", lambda one: one.rank > 2),
+                      "{} must treat a leading axis as replicas: y: off by "),
+    "dx of replicas": (lambda: OffInTraining("dx", lambda one: one.rank > 2),
+                       "{} must treat a leading axis as replicas: dx: off by "),
+    "dgamma of replicas": (lambda: OffInTraining("dgamma", lambda one: one.rank > 2),
+                           "{} must treat a leading axis as replicas: dgamma: off by "),
+    "y in place in training": (lambda: OffInTraining("y", lambda one: one.in_place),
+                               "{} must give the same y where out is x: off by "),
+    "dx in place in training": (lambda: OffInTraining("dx", lambda one: one.in_place),
+                                "{} must give the same dx where out was x: off by "),
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(("make", "error", "message"), BREACHES.values(), ids=BREACHES)
-def test_check_layer_notices_a_breach_of_the_contract(make, error, message):
-    with pytest.raises(error, match=message):
-        check_layer(make(), inputs(6, 4))
+@pytest.mark.parametrize(("make", "message"), BREACHES.values(), ids=BREACHES)
+def test_check_layer_notices_a_breach_of_the_contract(make, message):
+    layer = make()
+    with pytest.raises(WrongLayer) as raised:
+        check_layer(layer, inputs(6, 4))
+    said, message = str(raised.value), message.replace("{}", type(layer).__name__)
+    assert said.startswith(message) if message[-1] == " " else said.partition("(")[0].strip() == message
+
+
+def test_check_layer_lets_a_layer_be_off_where_no_one_trains_it():
+    check_layer(OffInTraining("y", lambda one: one.rank > 2), inputs(6, 4), step=None)
+
+
+def test_check_layer_compares_each_gradient_with_the_derivative():
+    with pytest.raises(WrongGradient, match="must be"):
+        check_layer(HalfSlope(), inputs(6, 4))
+
+
+@pytest.mark.parametrize(
+    ("found", "truth", "text"),
+    [
+        ([1.0, -4e6 * (1 + 0.9e-12)], [1.0, -4e6], None),
+        ([1e-9 * (1 + 0.9e-12)], [1e-9], None),
+        ([0.0], [0.0], None),
+        ([1.0, -4e6 * (1 + 1.1e-12)], [1.0, -4e6], "z: off by 4.4e-06, where the largest number is 4e+06"),
+        ([1e-9 * (1 + 1.1e-12)], [1e-9], "z: off by 1.1e-21, where the largest number is 1e-09"),
+        ([-2.0, 1.0], [2.0, 1.0], "z: off by 4, where the largest number is 2"),
+        ([np.nan, 1.0], [2.0, 1.0], "z: off by nan, where the largest number is 2"),
+        ([1e-300], [0.0], "z: off by 1e-300, where the largest number is 0"),
+    ],
+)
+def test_two_arrays_are_the_same_to_a_trillionth_of_the_largest_number(found, truth, text):
+    with pytest.raises(WrongLayer, match=f"^{re.escape(text)}$") if text else contextlib.nullcontext():
+        _require_close("z", np.array(found), np.array(truth))
+
+
+@pytest.mark.parametrize(
+    ("make", "shape", "wanted"),
+    [(LAYERS["Dense"], (4,), 4), (LAYERS["Dense"], (2, 3), 4), (LAYERS["Dense"], (2, 3, 4), 4),
+     (LAYERS["Dense"], (0, 4), 4), (Tanh, (), "units"), (Tanh, (4,), "units"), (Tanh, (2, 3, 4), "units"),
+     (Tanh, (2, 0), "units")],
+)  # fmt: skip
+def test_a_layer_is_checked_on_rows_of_its_width(make, shape, wanted):
+    with pytest.raises(md.ArgumentError) as raised:
+        check_layer(make(), np.ones(shape))
+    assert str(raised.value) == f"x must have shape (batch, {wanted}), got {shape}"
+
+
+class Watched(LayerNorm):
+    """Note what it is given in a pass."""
+
+    given: list
+
+    def parameters(self):
+        return {"gamma": Parameter((1, 4), value=1.0, bound=0.125), "beta": Parameter((1, 4))}
+
+    def forward(self, x, out, step):
+        entry = {"x": x.copy(), "gamma": self.gamma.copy(), "beta": self.beta.copy(), "step": step}
+        entry |= {"dtypes": {a.dtype for a in (x, out, self.scratch, self.gamma, self.dgamma)} | {self.dtype}}
+        self.given.append(entry | {"index": self.index, "seed": self.seed, "backend": type(self.backend)})
+        return super().forward(x, out, step)
+
+    def backward(self, dy, out, momentum=0.0):
+        self.given.append({"dy": dy.copy(), "momentum": momentum, "dgamma": self.dgamma.copy()})
+        return super().backward(dy, out, momentum)
+
+
+def given_to_a_layer(monkeypatch, **options):
+    monkeypatch.setattr(Watched, "given", [], raising=False)
+    check_layer(Watched(4), inputs(6, 4).astype(np.float32), **options)
+    return Watched.given
+
+
+def test_a_checked_layer_is_given_what_a_network_gives(monkeypatch):
+    given = given_to_a_layer(monkeypatch, step=7, seed=3)
+    forwards = [one for one in given if "x" in one]
+    assert {one["step"] for one in forwards} == {7}
+    assert {one["index"] for one in forwards} == {1}
+    assert {one["backend"] for one in forwards} == {Backend}
+    assert {len(one["dtypes"]) for one in forwards} == {1}
+    assert set.union(*(one["dtypes"] for one in forwards)) == {np.dtype(float), np.dtype(complex)}
+    for one in forwards:
+        alone, together = random.seed_key(3), random.seed_key([3, 4])
+        key = together if one["x"].ndim > 2 else random.seed_key(4) if one["seed"] != alone else alone
+        assert [np.array(part).tolist() for part in one["seed"]] == [np.array(part).tolist() for part in key]
+    first = forwards[0]
+    np.testing.assert_array_equal(first["x"], inputs(6, 4).astype(np.float32))
+    assert 0.01 < np.abs(first["gamma"] - 1).max() <= 0.125
+    assert 0.125 < np.abs(first["beta"]).max() <= 0.5  # as no bound is declared
+
+
+def test_a_checked_layer_is_given_random_numbers_that_are_the_seeds(monkeypatch):
+    first, again, other = (given_to_a_layer(monkeypatch, seed=seed) for seed in (3, 3, 5))
+    for one, same in zip(first, again, strict=True):
+        for name in set(one) & {"x", "gamma", "beta", "dy", "dgamma"}:
+            np.testing.assert_array_equal(one[name], same[name])
+    for name in ("gamma", "beta", "dy"):
+        differ = [not np.array_equal(a[name], b[name]) for a, b in zip(first, other, strict=False) if name in a]
+        assert all(differ)
+
+
+def test_the_replicas_of_a_checked_layer_differ_in_all_that_they_are_given(monkeypatch):
+    together = [one for one in given_to_a_layer(monkeypatch) if "x" in one and one["x"].ndim > 2]
+    for one in together:
+        for name in ("x", "gamma", "beta"):
+            assert (one[name][0] != one[name][1]).all()
+
+
+def test_the_options_of_a_layers_check_go_to_that_of_each_gradient(monkeypatch):
+    asked = []
+    monkeypatch.setattr(layers, "check_gradient", lambda f, x, gradient, **options: asked.append(options))
+    assert list(check_layer(LayerNorm(4), inputs(6, 4), seed=3, tolerance=0.5)) == ["x", "gamma", "beta"]
+    assert asked == 3 * [{"seed": 3, "tolerance": 0.5}]
 
 
 STACKS = {

@@ -1,6 +1,6 @@
 """Layers held against the derivative of their forward, and ours against the whole contract of a layer."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -53,18 +53,18 @@ def check_layer(
     rest.
     """
     check_contract(layer.unbound())
-    x = as_array("x", x).astype(np.float64)
-    if x.ndim != 2 or (layer.n_in or x.shape[1]) != x.shape[1]:
+    x = np.array(as_array("x", x), np.float64)
+    if x.ndim != 2 or not x.size or x.shape[1] != (layer.n_in or x.shape[1]):
         raise ArgumentError(f"x must have shape (batch, {layer.n_in or 'units'}), got {x.shape}")
     rng, name = np.random.default_rng(seed), type(layer).__name__
     first = {key: p.value + rng.uniform(-1, 1, p.shape) * (p.bound or 0.5) for key, p in layer.parameters().items()}
-    trial = _Trial(layer, first, x, seed, step)
+    trial = _Trial(layer, {"x": x, **first}, seed, step)
     dx, gradients = trial.backward()
     for key, g in (("dx", dx), *((f"d{key}", g) for key, g in gradients.items())):
         if not np.isfinite(g).all():
             raise WrongLayer(f"{name}.backward must write every number of {key}, and read none of them at momentum 0")
     _require_declarations(name, layer, trial, dx, gradients)
-    old = {key: rng.uniform(-1, 1, g.shape) for key, g in gradients.items()}
+    old = {key: _cotangent(g.shape, seed) for key, g in gradients.items()}
     _, kept = trial.backward(old=old, momentum=0.5, wants_dx=False)
     for key, g in gradients.items():
         _require_close(
@@ -72,7 +72,7 @@ def check_layer(
         )
     _require_any_batch(name, trial, dx, gradients)
     try:
-        _require_replicas(name, layer, first, x, seed, step)
+        _require_replicas(name, trial, first)
     except (ValueError, IndexError) as error:  # NumPy's own, of shapes that do not fit
         raise WrongLayer(f"{name} must treat a leading axis as replicas, got {error}") from error
     dy = _cotangent(trial.forward()[1].shape, seed)
@@ -87,23 +87,21 @@ def check_layer(
 
 
 class _Trial:
-    """A layer with its parameters and its batch, to be bound anew for each forward."""
+    """A layer with its batch, "x", and its parameters, to be bound anew for each forward."""
 
-    def __init__(self, layer: Layer, first: dict[str, Array], x: Array, seed: Any, step: int | None) -> None:
-        self.layer, self.seed, self.step = layer, seed, step
-        self.arrays = {"x": x, **first}
+    def __init__(self, layer: Layer, arrays: dict[str, Array], seed: Any, step: int | None) -> None:
+        self.layer, self.arrays, self.seed, self.step = layer, arrays, seed, step
 
     def forward(self, replaced: dict[str, Array] | None = None, in_place: bool = False) -> tuple[Layer, Array, Array]:
         """Return the bound layer, its y, and the x that it may have overwritten."""
         arrays = self.arrays | (replaced or {})
         dtype = np.result_type(*arrays.values())
-        x, *parameters = (array.astype(dtype) for array in arrays.values())
-        names, layer = list(arrays)[1:], self.layer.unbound()
-        bound = dict(zip(names, parameters, strict=True))
-        bound |= {f"d{name}": np.full_like(array, np.nan) for name, array in bound.items()}
+        bound = {name: array.astype(dtype) for name, array in arrays.items()}
+        x, layer = bound.pop("x"), self.layer.unbound()
+        bound |= {f"d{name}": _unwritten(array.shape, dtype) for name, array in bound.items()}
         layer.bind(Backend(), dtype, INDEX, seed_key(self.seed), bound)
         layer.scratch = layer.make_scratch(x.shape)
-        out = x if in_place else np.full((*x.shape[:-1], layer.n_out or x.shape[-1]), np.nan, dtype)
+        out = x if in_place else _unwritten((*x.shape[:-1], layer.n_out or x.shape[-1]), dtype)
         before = x.copy()
         y = layer.forward(x, out, self.step)
         if y is not out:
@@ -113,18 +111,17 @@ class _Trial:
         return layer, y, x
 
     def backward(
-        self, spoil: str = "", old: dict[str, Array] | None = None, momentum: float = 0.0, wants_dx: bool = True,
-        in_place: bool = False,
+        self, spoil: str | None = None, old: dict[str, Array] | None = None, momentum: float = 0.0,
+        wants_dx: bool = True, in_place: bool = False, dy: Array | None = None,
     ) -> tuple[Array, dict[str, Array]]:  # fmt: skip
         """Return dx and the parameters' gradients, after overwriting x, y or neither with NaN."""
         layer, y, x = self.forward(in_place=in_place)
-        dy = _cotangent(y.shape, self.seed if isinstance(self.seed, int) else self.seed[0])
-        for name, array in (("x", x), ("y", y)):
-            if name in spoil:
-                array[...] = np.nan
+        dy = _cotangent(y.shape, self.seed) if dy is None else dy
+        if spoil is not None:
+            np.copyto({"x": x, "y": y}[spoil], np.nan)
         for name, array in (old or {}).items():
             getattr(layer, f"d{name}")[...] = array
-        out = np.full_like(x, np.nan) if wants_dx else None
+        out = _unwritten(x.shape, x.dtype) if wants_dx else None
         dx = layer.backward(dy, out, momentum)
         if dx is not out:
             raise WrongLayer(
@@ -138,14 +135,14 @@ def _require_any_batch(name: str, trial: "_Trial", dx: Array, gradients: dict[st
     layer, y, x = trial.forward()
     try:
         layer.scratch = layer.make_scratch(x[:-1].shape)
-        layer.forward(x[:-1].copy(), np.full_like(y[:-1], np.nan), trial.step)
+        layer.forward(x[:-1].copy(), y[:-1].copy(), trial.step)
         layer.scratch = layer.make_scratch(x.shape)
         layer.forward(x, y, trial.step)
-        again = layer.backward(_cotangent(y.shape, trial.seed), np.full_like(x, np.nan), 0.0)
+        again = layer.backward(_cotangent(y.shape, trial.seed), _unwritten(x.shape, x.dtype), 0.0)
     except (ValueError, IndexError) as error:
         raise WrongLayer(f"{name} must give the same after a batch of another size, got {error}") from error
-    for key, found, truth in (("dx", again, dx), *((k, getattr(layer, f"d{k}"), g) for k, g in gradients.items())):
-        _require_close(f"{name} must give the same {key} after a batch of another size", found, truth)
+    for key, found, truth in (("x", again, dx), *((k, getattr(layer, f"d{k}"), g) for k, g in gradients.items())):
+        _require_close(f"{name} must give the same d{key} after a batch of another size", found, truth)
 
 
 def _require_declarations(name: str, layer: Layer, trial: _Trial, dx: Array, gradients: dict[str, Array]) -> None:
@@ -160,37 +157,41 @@ def _require_declarations(name: str, layer: Layer, trial: _Trial, dx: Array, gra
                     f"declare reads_{array} = True"
                 )
     if not layer.reads_x and layer.n_out in (None, layer.n_in):
-        _require_close(
-            f"{name} must give the same y where out is x", trial.forward(in_place=True)[1], trial.forward()[1]
-        )
+        (_, y, _), (_, y_apart, _) = trial.forward(in_place=True), trial.forward()
+        _require_close(f"{name} must give the same y where out is x", y, y_apart)
         _require_close(f"{name} must give the same dx where out was x", trial.backward(in_place=True)[0], dx)
 
 
-def _require_replicas(name: str, layer: Layer, first: dict[str, Array], x: Array, seed: int, step: int | None) -> None:
+def _require_replicas(name: str, trial: _Trial, parameters: Iterable[str]) -> None:
     """Compare two replicas, with other inputs, parameters and seeds, with the two networks alone."""
-    both = [({"x": x} | first), {key: array[..., ::-1] * 0.9 for key, array in ({"x": x} | first).items()}]
-    stacked = {key: np.stack([one[key] for one in both]) for key in both[0]}
-    together = _Trial(layer, {key: stacked[key] for key in first}, stacked["x"], [seed, seed + 1], step)
+    other = {key: 0.9 * np.flip(array) for key, array in trial.arrays.items()}
+    both = [trial, _Trial(trial.layer, other, trial.seed + 1, trial.step)]
+    stacked = {key: np.stack([one.arrays[key] for one in both]) for key in other}
+    together = _Trial(trial.layer, stacked, [one.seed for one in both], trial.step)
     _, y, _ = together.forward()
     dx, gradients = together.backward()
+    what = f"{name} must treat a leading axis as replicas"
     for r, one in enumerate(both):
-        alone = _Trial(layer, {key: one[key] for key in first}, one["x"], seed + r, step)
-        what = f"{name} must treat a leading axis as replicas"
-        _require_close(f"{what}: y", y[r], alone.forward()[1])
-        bound, _, _ = alone.forward()
-        dy = _cotangent(y.shape, seed)[r]
-        _require_close(f"{what}: dx", dx[r], bound.backward(dy, np.full_like(one["x"], np.nan), 0.0))
-        for key in first:
-            _require_close(f"{what}: d{key}", gradients[key][r], getattr(bound, f"d{key}"))
+        _, y_alone, _ = one.forward()
+        _require_close(f"{what}: y", y[r], y_alone)
+        dx_alone, gradients_alone = one.backward(dy=_cotangent(y.shape, together.seed)[r])
+        _require_close(f"{what}: dx", dx[r], dx_alone)
+        for key in parameters:
+            _require_close(f"{what}: d{key}", gradients[key][r], gradients_alone[key])
 
 
 def _require_close(what: str, found: Any, truth: Array) -> None:
-    scale = np.abs(truth).max(initial=1e-300)
-    if not np.abs(found - truth).max(initial=0) <= 1e-12 * scale:
-        raise WrongLayer(f"{what}: off by {np.abs(found - truth).max():.3g}, where the largest number is {scale:.3g}")
+    scale, error = np.abs(truth).max(), np.abs(found - truth).max()
+    if not error <= 1e-12 * scale:
+        raise WrongLayer(f"{what}: off by {error:.3g}, where the largest number is {scale:.3g}")
 
 
-def _cotangent(shape: tuple[int, ...], seed: int) -> np.ndarray:
+def _unwritten(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """Return an array of NaN, which shows in what is made of a number of it."""
+    return np.full(shape, np.nan, dtype)
+
+
+def _cotangent(shape: tuple[int, ...], seed: Any) -> np.ndarray:
     """Return a dC/dy in which no output goes unseen."""
     rng = np.random.default_rng(seed)
     return np.asarray(rng.choice([-1.0, 1.0], shape) * rng.uniform(0.5, 1.0, shape))

@@ -13,6 +13,7 @@ import numpy as np
 from ...checks import ArgumentError, Array, as_array, xp_of
 
 Place = tuple[Any, ...]
+WHOLE, REAL = "iu", "fiu"  # the kinds of a dtype
 SHOWN = 64  # numbers of an array that a reproducer writes out; a larger one goes into a file
 
 
@@ -24,9 +25,9 @@ class Tree:
     """
 
     def __init__(self, x: Any) -> None:
-        self.x = mapped(_floating, "x", x)
-        self.converted = any(as_array(name, array).dtype.kind in "iu" for name, _, array in leaves("x", x))
-        self.arrays = list(leaves("x", self.x))
+        self.x = mapped(_floating, x)
+        self.converted = any(as_array(name, array).dtype.kind in WHOLE for name, _, array in leaves(x))
+        self.arrays = list(leaves(self.x))
         self.stops = list(accumulate(array.size for _, _, array in self.arrays))
         if not self.stops or not self.stops[-1]:
             name, _, array = self.arrays[0] if self.arrays else ("x", (), np.empty(0))
@@ -44,7 +45,7 @@ class Tree:
 
     def vector(self) -> np.ndarray:
         """Return all numbers of x as one float64 vector on the host."""
-        return np.concatenate([to_host(array).astype(np.float64).ravel() for _, _, array in self.arrays])
+        return np.concatenate([to_host(array).ravel() for _, _, array in self.arrays], dtype=np.float64)
 
     def filled(self, u: np.ndarray, dtypes: list[np.dtype]) -> Any:
         """Return what x is, new, with the numbers of the vector u: complex ones if u is complex."""
@@ -52,17 +53,13 @@ class Tree:
             dtypes = [u.dtype] * len(dtypes)
         if isinstance(self.x, np.ndarray):
             return u.reshape(self.x.shape).astype(dtypes[0])
-        starts, made = [0, *self.stops], iter(zip(self.arrays, dtypes, range(len(dtypes)), strict=True))
-
-        def next_one(_name: str, _array: Any) -> np.ndarray:
-            (_, _, array), dtype, k = next(made)
-            return u[starts[k] : starts[k + 1]].reshape(array.shape).astype(dtype)
-
-        return mapped(next_one, "x", self.x)
+        parts = zip(np.split(u, self.stops[:-1]), self.arrays, dtypes, strict=True)
+        made = (part.reshape(array.shape).astype(dtype) for part, (_, _, array), dtype in parts)
+        return mapped(lambda _name, _array: next(made), self.x)
 
     def copied(self) -> Any:
         """Return a copy of x, to be overwritten."""
-        return mapped(lambda _, array: array.copy(), "x", self.x)
+        return mapped(lambda _name, array: array.copy(), self.x)
 
     def array_of(self, i: int) -> int:
         """Return which array the vector's number i stands in."""
@@ -84,7 +81,7 @@ class Tree:
         found = []
         for (name, _, array), given in zip(self.arrays, _like(self.x, gradient, "x", "gradient"), strict=True):
             what, host = "gradient" + name[1:], to_host(given)
-            if host.dtype.kind not in "fiu":
+            if host.dtype.kind not in REAL:
                 raise ArgumentError(f"{what} must hold real numbers, got {host.dtype}")
             if host.shape != array.shape:
                 raise ArgumentError(f"{what} must have the shape of {name}, {array.shape}, got {host.shape}")
@@ -99,13 +96,13 @@ class Tree:
         return _code(self.x)
 
 
-def leaves(name: str, x: Any, keys: Place = ()) -> Iterator[tuple[str, Place, Any]]:
+def leaves(x: Any, name: str = "x", keys: Place = ()) -> Iterator[tuple[str, Place, Any]]:
     """Yield the name, the keys and the array of each array in x."""
     if not holds_arrays(x):
         yield name, keys, x
         return
     for key, item in x.items() if isinstance(x, dict) else enumerate(x):
-        yield from leaves(f"{name}[{key!r}]", item, (*keys, key))
+        yield from leaves(item, f"{name}[{key!r}]", (*keys, key))
 
 
 def holds_arrays(x: Any) -> bool:
@@ -115,13 +112,13 @@ def holds_arrays(x: Any) -> bool:
     return isinstance(x, (list, tuple)) and any(_is_array(item) or holds_arrays(item) for item in x)
 
 
-def mapped(function: Callable[[str, Any], Any], name: str, x: Any) -> Any:
+def mapped(function: Callable[[str, Any], Any], x: Any, name: str = "x") -> Any:
     """Return what x is, with function(name, array) for each of its arrays."""
     if not holds_arrays(x):
         return function(name, x)
     if isinstance(x, dict):
-        return {key: mapped(function, f"{name}[{key!r}]", item) for key, item in x.items()}
-    items = [mapped(function, f"{name}[{k}]", item) for k, item in enumerate(x)]
+        return {key: mapped(function, item, f"{name}[{key!r}]") for key, item in x.items()}
+    items = [mapped(function, item, f"{name}[{k}]") for k, item in enumerate(x)]
     if isinstance(x, tuple):
         return type(x)(*items) if hasattr(x, "_fields") else tuple(items)
     return items
@@ -139,7 +136,7 @@ def _is_array(item: Any) -> bool:
 def _floating(name: str, value: Any) -> Array:
     """Return an array of floats. Raises ArgumentError for what is none or is not finite."""
     x = as_array(name, value)
-    x = x.astype(np.float64) if x.dtype.kind in "iu" else x
+    x = 1.0 * x if x.dtype.kind in WHOLE else x
     if x.dtype.kind != "f" or not bool(xp_of(x).isfinite(x).all()):
         raise ArgumentError(f"{name} must hold finite floating-point numbers, got {x.dtype} {x.shape}")
     return x
