@@ -272,7 +272,7 @@ class Watched(LayerNorm):
 
 def given_to_a_layer(monkeypatch, **options):
     monkeypatch.setattr(Watched, "given", [], raising=False)
-    check_layer(Watched(4), inputs(6, 4).astype(np.float32), **options)
+    check_layer(Watched(4), inputs(3, 4).astype(np.float32), **options)
     return Watched.given
 
 
@@ -289,22 +289,24 @@ def test_a_checked_layer_is_given_what_a_network_gives(monkeypatch):
         key = together if one["x"].ndim > 2 else random.seed_key(4) if one["seed"] != alone else alone
         assert [np.array(part).tolist() for part in one["seed"]] == [np.array(part).tolist() for part in key]
     first = forwards[0]
-    np.testing.assert_array_equal(first["x"], inputs(6, 4).astype(np.float32))
+    np.testing.assert_array_equal(first["x"], inputs(3, 4).astype(np.float32))
     assert 0.01 < np.abs(first["gamma"] - 1).max() <= 0.125
     assert 0.125 < np.abs(first["beta"]).max() <= 0.5  # as no bound is declared
 
 
 def test_a_checked_layer_is_given_random_numbers_that_are_the_seeds(monkeypatch):
+    monkeypatch.setattr(layers, "check_gradient", lambda *arguments, **options: None)  # whose numbers are its own
     first, again, other = (given_to_a_layer(monkeypatch, seed=seed) for seed in (3, 3, 5))
     for one, same in zip(first, again, strict=True):
         for name in set(one) & {"x", "gamma", "beta", "dy", "dgamma"}:
             np.testing.assert_array_equal(one[name], same[name])
     for name in ("gamma", "beta", "dy"):
-        differ = [not np.array_equal(a[name], b[name]) for a, b in zip(first, other, strict=False) if name in a]
+        differ = [not np.array_equal(a[name], b[name]) for a, b in zip(first, other, strict=True) if name in a]
         assert all(differ)
 
 
 def test_the_replicas_of_a_checked_layer_differ_in_all_that_they_are_given(monkeypatch):
+    monkeypatch.setattr(layers, "check_gradient", lambda *arguments, **options: None)
     together = [one for one in given_to_a_layer(monkeypatch) if "x" in one and one["x"].ndim > 2]
     for one in together:
         for name in ("x", "gamma", "beta"):

@@ -1,6 +1,7 @@
 """check_gradient accepts what is a derivative, rejects what is not, and knows a kink when it meets one."""
 
 import math
+from typing import NamedTuple
 
 import fake_cupy
 import numpy as np
@@ -18,6 +19,8 @@ from minidistill.testing.gradients import derivative
 from minidistill.testing.gradients.check import _tolerance
 from minidistill.testing.gradients.derivative import Near, Slope, Slopes, _granularity
 from minidistill.testing.gradients.trees import to_host
+from minidistill.testing.gradients.derivative import Near, Slope, Slopes
+from minidistill.testing.gradients.trees import Tree, leaves, to_host
 
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -356,6 +359,13 @@ def test_a_large_constant_beside_an_analytic_function_is_no_reason_to_doubt_it()
     assert check_gradient(lambda u: 1e9 + np.sin(u).sum(), x, np.cos).method == "complex"
 
 
+def test_the_truth_of_a_backward_is_the_derivative_of_the_reference_where_one_is_given():
+    x = np.arange(1.0, 4)
+    assert check_backward(lambda u: 3 * u, lambda dy: 4 * dy, x, reference=lambda u: 4 * u).error < 1e-9
+    with pytest.raises(WrongGradient):
+        check_backward(lambda u: 3 * u, lambda dy: 3 * dy, x, reference=lambda u: 4 * u)
+
+
 def test_a_layers_options_are_passed_on():
     with pytest.raises(WrongGradient, match="tolerated 1e-30"):
         check_backward(
@@ -367,6 +377,12 @@ def test_a_layers_options_are_passed_on():
     ("x", "options", "text"),
     [
         (np.array([True, False]), {}, r"^x must hold finite floating-point numbers, got bool \(2,\)$"),
+        (np.array([1j]), {}, r"^x must hold finite floating-point numbers, got complex128 \(1,\)$"),
+        (
+            {"W": [np.ones(2), np.array([np.nan])]},
+            {},
+            r"^x\['W'\]\[1\] must hold finite floating-point numbers, got float64 \(1,\)$",
+        ),
         ([np.ones(2), np.array([np.inf])], {}, r"^x\[1\] must hold finite floating-point numbers, got float64 \(1,\)$"),
         ({}, {}, r"^x must hold finite floating-point numbers, got float64 \(0,\)$"),
         (np.empty((0, 2)), {}, r"^x must hold finite floating-point numbers, got float64 \(0, 2\)$"),
@@ -687,6 +703,57 @@ def test_lists_tuples_and_dicts_of_arrays_are_checked_and_the_array_is_named():
     found = check_gradient(lambda p: float(sum(np.abs(a).sum() for a in p)), [np.zeros(2), np.ones((1, 2))],
                            lambda p: [np.sign(a) for a in p])  # fmt: skip
     assert found.kinks == [(0, 0), (0, 1)]
+
+
+class Pair(NamedTuple):
+    W: np.ndarray
+    b: np.ndarray
+
+
+def test_a_named_tuple_stays_one():
+    x = Pair(np.array([[1.0, 2.0]]), np.array([3.0, 4.0]))
+    right = Pair(2 * x.b[0] * x.W, np.array([(x.W**2).sum(), 1.0]))
+    assert check_gradient(lambda p: (p.W**2).sum() * p.b[0] + p.b[1], x, right).error < 1e-9
+    with pytest.raises(WrongGradient, match=r"^gradient\[1\]\[0\] is 9 and must be 5, by complex steps"):
+        check_gradient(
+            lambda p: (p.W**2).sum() * p.b[0] + p.b[1], x, lambda p: Pair(2 * p.b[0] * p.W, np.array([9, 1.0]))
+        )
+
+
+MANY = {"W": [np.arange(3, dtype="f4"), np.arange(4).reshape(2, 2)], "b": (np.array(7.5),), "c": np.array([8, 9], "u1")}
+
+
+def test_many_arrays_are_one_vector_and_back_each_in_its_type():
+    tree = Tree(MANY)
+    assert [str(dtype) for dtype in tree.dtypes] == ["float32", "float64", "float64", "float64"]
+    assert tree.vector().dtype == Tree(np.ones(2, "f4")).vector().dtype == np.float64
+    assert tree.vector().tolist() == [0, 1, 2, 0, 1, 2, 3, 7.5, 8, 9]
+    for u, dtypes in ((tree.vector(), tree.dtypes), (1j * tree.vector(), 4 * [np.dtype(complex)])):
+        made = tree.filled(u, tree.dtypes)
+        assert [(name, a.shape, a.dtype) for name, _, a in leaves(made)] == [
+            ("x['W'][0]", (3,), dtypes[0]), ("x['W'][1]", (2, 2), dtypes[1]), ("x['b'][0]", (), dtypes[2]),
+            ("x['c']", (2,), dtypes[3]),
+        ]  # fmt: skip
+        assert np.concatenate([a.ravel() for _, _, a in leaves(made)]).tolist() == u.tolist()
+        assert [type(made), type(made["W"]), type(made["b"])] == [dict, list, tuple]
+    names = [tree.name("g", i) for i in (2, 5, 7, 9)]
+    assert names == ["g['W'][0][2]", "g['W'][1][1, 0]", "g['b'][0][]", "g['c'][1]"]
+    assert [tree.place(i) for i in (2, 5, 7, 9)] == [("W", 0, 2), ("W", 1, 1, 0), ("b", 0), ("c", 1)]
+
+
+def test_a_copy_of_many_arrays_shares_no_memory():
+    tree = Tree(MANY)
+    for (_, _, copied), (_, _, array) in zip(leaves(tree.copied()), leaves(tree.x), strict=True):
+        np.testing.assert_array_equal(copied, array)
+        assert not np.shares_memory(copied, array)
+
+
+@pytest.mark.parametrize("dtype", ["i1", "i8", "u2", "f2", "f4", "f8"])
+def test_whole_numbers_become_float64_and_are_told_from_floats(dtype):
+    tree = Tree([np.ones(2, dtype)])
+    assert tree.converted == (dtype[0] in "iu")
+    assert tree.dtypes == [np.dtype("f8") if tree.converted else np.dtype(dtype)]
+    assert [a.dtype for a in tree.matched([np.ones(2, dtype)])] == [np.dtype(dtype)]  # a gradient may be of any
 
 
 @pytest.mark.parametrize(

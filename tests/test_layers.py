@@ -299,6 +299,24 @@ def test_backward_writes_dx_into_its_buffer_and_without_momentum_forgets_old_gra
 
 
 @pytest.mark.parametrize("make", [Dense, DenseReLU])
+@pytest.mark.parametrize("n_in", [1, 6, 784])
+def test_weights_start_with_a_variance_of_2_over_n_in_and_biases_at_0(make, n_in):
+    W, b = make(n_in, 3).parameters().values()
+    assert W.bound**2 / 3 == pytest.approx(2 / n_in)  # the variance of a uniform number in ± bound
+    assert (W.shape, W.value, W.incoming) == ((n_in, 3), 0, True)
+    assert (b.shape, b.value, b.bound, b.incoming) == ((1, 3), 0, 0, False)
+
+
+@pytest.mark.parametrize(("rate", "kept"), [(0.0, 256), (1 / 256, 255), (0.5, 128), (255 / 256, 1)])
+def test_a_dropout_rate_is_a_multiple_of_1_in_256_and_keeps_one_byte_value_at_least(rate, kept):
+    assert Dropout(rate).threshold == random.keep_threshold(rate) == kept
+    for outside in (-1e-9, 0.9962):
+        said = rf"^dropout rate must be a finite number >= 0 and <= 0\.99609375, got {outside}$"
+        with pytest.raises(ArgumentError, match=said):
+            Dropout(outside)
+
+
+@pytest.mark.parametrize("make", [Dense, DenseReLU])
 def test_a_layers_sizes_are_counts(make):
     with pytest.raises(ArgumentError, match=r"^n_in must"):
         make(0, 3)

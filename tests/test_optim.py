@@ -1,6 +1,7 @@
 """Optimisers: each step is its textbook's, schedules stay positive, and max-norm only ever shortens."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -301,6 +302,56 @@ def test_an_error_names_the_argument_first(name, build):
         build()
 
 
+def test_the_defaults_of_adamw_are_those_of_its_papers():
+    optimizer = AdamW()
+    numbers = (optimizer.learning_rate(0.5), optimizer.beta1, optimizer.beta2, optimizer.epsilon)
+    assert (*numbers, optimizer.weight_decay, optimizer.max_norm) == (1e-3, 0.9, 0.999, 1e-8, 0.01, None)
+
+
+RANGES = {  # the ends of each number's range, as its docstring has them
+    "momentum": (lambda u: SGD(0.1, momentum=u), 0, 0.9999),
+    "beta1": (lambda u: AdamW(0.1, beta1=u), 0, 0.999999),
+    "beta2": (lambda u: AdamW(0.1, beta2=u), 0, 0.999999),
+    "weight_decay": (lambda u: SGD(0.1, weight_decay=u), 0, None),
+    "weight_decay of AdamW": (lambda u: AdamW(0.1, weight_decay=u), 0, None),
+}
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_a_number_may_lie_at_the_ends_of_its_range_and_not_beyond(name):
+    make, low, high = RANGES[name]
+    said = f"{name.partition(' ')[0]} must be a finite number >= {low}" + (f" and <= {high}" if high else "")
+    assert getattr(make(low), name.partition(" ")[0]) == low
+    with pytest.raises(ArgumentError, match=f"^{said}, got -1e-09$"):
+        make(-1e-9)
+    if high:
+        assert getattr(make(high), name) == high
+        with pytest.raises(ArgumentError, match=f"^{said}, got 1$"):
+            make(1)
+
+
+@pytest.mark.parametrize(
+    "make", [lambda u: AdamW(0.1, epsilon=u), lambda u: SGD(0.1, max_norm=u), lambda u: AdamW(max_norm=u)]
+)
+def test_a_number_above_0_may_be_small_and_not_0(make):
+    make(1e-30)
+    with pytest.raises(ArgumentError, match=r"^(epsilon|max_norm) must be a finite number > 0, got 0$"):
+        make(0)
+
+
+def test_every_optimiser_takes_a_max_norm():
+    assert SGD(0.1, max_norm=2).max_norm == AdamW(max_norm=2).max_norm == 2
+
+
+def test_what_goes_back_must_have_the_shape_of_what_came_out():
+    network = a_layer(Backend(), (2, 3))
+    network.forward(np.ones((4, 2)))
+    with pytest.raises(
+        ArgumentError, match=r"^dz must have shape \(4, 3\), that of the logits given last, got \(4, 2\)$"
+    ):
+        SGD(0.1).step(network, np.ones((4, 2)), 0.1)
+
+
 def test_an_optimiser_belongs_to_the_first_network_that_it_steps(backend):
     optimizer, networks = SGD(0.1), [a_layer(backend, (2, 2)) for _ in range(2)]
     descend(optimizer, networks[0], [no_gradient(networks[0])], [0.1])
@@ -410,6 +461,90 @@ def test_check_optimizer_notices_one_that_does_not_move_or_remember_or_keeps_the
 ):
     with pytest.raises(WrongOptimizer, match=message):
         check_optimizer(lambda: make(0.1), its_textbook)
+
+
+class RightFor(SGD):
+    """SGD, whose step is a tenth longer where there are not so many parameters."""
+
+    def __init__(self, size):
+        super().__init__(0.1)
+        self.size = size
+
+    def _descend(self, network, dz, learning_rate):
+        super()._descend(network, dz, learning_rate if network.parameters.size == self.size else 1.1 * learning_rate)
+
+
+def textbook_sgd(w, gradients, rates):
+    return textbook(w, gradients, rates, 0.9, False)
+
+
+@pytest.mark.parametrize(
+    ("make", "its_textbook", "options", "text"),
+    [
+        (lambda: Rebinds(0.1), textbook_lion, {},
+         r"Rebinds must change w in place, as `w -= \.\.\.` does: after 6 steps it is as it was"),
+        (lambda: RightFor(16), textbook_sgd, {"steps": 4},
+         r"RightFor must take the steps of its textbook: after 4 of them, with two replicas, it is off by 0\.\d+ of "
+         r"the largest parameter, tolerated 1e-10"),
+        (lambda: RightFor(32), textbook_sgd, {"tolerance": 0.001},
+         r"RightFor must take the steps of its textbook: after 6 of them, with one network, it is off by 0\.\d+ of the "
+         r"largest parameter, tolerated 0\.001"),
+        (lambda: SGD(0.1), lambda w, gradients, rates: w * np.nan, {},
+         r"SGD must take the steps of its textbook: after 6 of them, with two replicas, it is off by nan of the "
+         r"largest parameter, tolerated 1e-10"),
+    ],
+    ids=["does not move", "wrong in replicas", "wrong alone", "nan"],
+)  # fmt: skip
+def test_check_optimizer_says_what_is_wrong_and_by_how_much(make, its_textbook, options, text):
+    with pytest.raises(WrongOptimizer, match=f"^{text}$"):
+        check_optimizer(make, its_textbook, **options)
+
+
+@pytest.mark.parametrize("rate", [1e-3, 1e3])
+def test_the_error_of_an_optimiser_is_relative_to_the_largest_parameter(rate):
+    off = lambda w, g, eta: (1 + 1e-4) * textbook_sgd(w, g, eta)  # noqa: E731
+    assert check_optimizer(lambda: SGD(0.1), off, learning_rate=rate, tolerance=2e-4) == pytest.approx(1e-4, rel=1e-3)
+
+
+def asked_of_a_textbook(**options):
+    asked = []
+
+    def recorded(w, gradients, rates):
+        asked.append((w.copy(), [g.copy() for g in gradients], list(rates)))
+        return textbook_sgd(w, gradients, rates)
+
+    check_optimizer(lambda: SGD(0.1), recorded, **options)
+    return asked
+
+
+def test_an_optimiser_is_tried_in_two_replicas_and_alone_at_one_two_and_three_times_its_rate():
+    together, one, other = asked_of_a_textbook(learning_rate=0.1, steps=4)
+    np.testing.assert_array_equal(np.sort(together[0]), np.sort(np.r_[one[0], other[0]]))
+    for _, gradients, rates in (together, one, other):
+        np.testing.assert_allclose(rates, [0.1, 0.2, 0.3, 0.1])
+        assert len(gradients) == 4
+        assert all((g != h).all() for g, h in pairwise(gradients))
+
+
+def test_an_optimiser_is_tried_on_numbers_that_are_the_seeds():
+    def numbers(**options):
+        return np.concatenate([np.r_[rates, w, *gradients] for w, gradients, rates in asked_of_a_textbook(**options)])
+
+    np.testing.assert_array_equal(numbers(), numbers(learning_rate=0.05, steps=6, seed=0))
+    np.testing.assert_array_equal(numbers(seed=3), numbers(seed=3))
+    assert np.isin(numbers(seed=3), numbers(seed=8)).sum() == 3 * 6 + 4 * 4  # the rates, and biases that start at 0
+
+
+def test_an_optimiser_is_tried_on_the_backend_that_is_given():
+    given, seen = Backend(), set()
+
+    class Watched(Lion):
+        def update(self, w, g, learning_rate):
+            seen.add(self.backend)
+            super().update(w, g, learning_rate)
+
+    check_optimizer(lambda: Watched(0.1), textbook_lion, backend=given)
+    assert seen == {given}
 
 
 def test_what_an_optimiser_remembers_is_a_tuple_of_names():

@@ -168,3 +168,17 @@ def test_a_list_of_floats_is_taken_as_its_array_and_a_list_of_whole_numbers_is_r
                 ArgumentError, match=r"^z must hold floating-point logits, got dtype int64: np\.asarray"
             ):
                 function(whole)
+
+
+@pytest.mark.parametrize("function", [softmax, log_softmax])
+def test_logits_whose_differences_over_T_are_no_number_of_the_dtype_are_refused(function):
+    z = np.array([[3e38, 0.0]], np.float32)
+    with pytest.raises(ArgumentError, match=r"^logits must differ by less, over T, than float32 holds, got 3e\+38"):
+        function(z, 1.0)
+    with pytest.raises(ArgumentError, match=r"^logits must differ by less, over T"):
+        function(z / 100, 0.01)
+    assert np.isfinite(function(z / 100, 1.0)).all()
+    with pytest.raises(
+        ArgumentError, match=r"^T must be > 0, and in 1\.08e-19\.\.1\.84e\+19 for logits in float32, got 1e\+30$"
+    ):
+        function(z / 100, 1e30)
