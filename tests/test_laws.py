@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 import minidistill as md
+from minidistill import ArgumentError
 from minidistill.testing.losses.domain import EPSILONS, random_batch
 from minidistill.testing.losses.forms import FORMS
-from minidistill import ArgumentError
-from minidistill.testing.losses.domain import random_batch
 from minidistill.testing.losses.frameworks import Loss, Outcome, Unusable
 from minidistill.testing.losses.gradient_laws import _worst
 from minidistill.testing.losses.judge import Broken, Case, Judge
@@ -885,6 +884,8 @@ def with_hard(**fields):
 )  # fmt: skip
 def test_a_hard_term_that_is_known_to_be_wrong_is_told_without_asking(law, judge, text):
     assert verdict(law, judge) == text
+
+
 def test_a_case_of_random_logits_is_shown_and_given_by_its_shape_and_seed():
     given = {"shape": (3, 40), "seed": 5, "T": 2.5, "alpha": 0.1}
     case = Case.from_arguments(given)

@@ -24,9 +24,12 @@ import minidistill.testing
 from minidistill.testing import assert_distillation_loss, check_distillation_loss, check_law
 from minidistill.testing.gradients.strategies import logits_BN, shapes_BN, temperatures
 from minidistill.testing.losses import domain as domain_module
+from minidistill.testing.losses import fingerprint as fingerprint_module
+from minidistill.testing.losses import frameworks
 from minidistill.testing.losses import report as report_module
 from minidistill.testing.losses.domain import (
     ALPHAS,
+    EPSILONS,
     Domain,
     _described,
     _listed,
@@ -35,14 +38,6 @@ from minidistill.testing.losses.domain import (
     drawn_temperatures,
     random_batch,
 )
-from minidistill.testing.losses.fingerprint import Fingerprint
-from minidistill.testing.losses.forms import FORMS, LATER, log_softmax
-from minidistill.testing.losses.frameworks import Loss, Outcome, Unusable
-from minidistill.testing.losses.judge import Broken, Case, Judge
-from minidistill.testing.losses import fingerprint as fingerprint_module
-from minidistill.testing.losses import frameworks
-from minidistill.testing.losses import report as report_module
-from minidistill.testing.losses.domain import EPSILONS, random_batch
 from minidistill.testing.losses.fingerprint import Fingerprint, leading
 from minidistill.testing.losses.forms import FORMS, LATER, log_softmax
 from minidistill.testing.losses.frameworks import Loss, Outcome, Unusable
@@ -889,24 +884,24 @@ def mixing(f, alphas, d=0.0, noise=1e-9):
     return judge
 
 
-ALPHAS = [0.2, 0.9, 0.5, 0.75]
+BETWEEN = [0.2, 0.9, 0.5, 0.75]
 
 
 @pytest.mark.parametrize("d", [0.0, 1.0])
 def test_a_loss_that_is_a_line_in_alpha_or_that_over_1_and_alpha_is_on_the_line_at_each(d):
-    judge = mixing(lambda a: (3 + 5 * a) / (1 + d * a), ALPHAS, d)
-    assert [judge.off_the_line("z", "v", 4.0, "y", alpha) for alpha in ALPHAS] == [""] * 4
+    judge = mixing(lambda a: (3 + 5 * a) / (1 + d * a), BETWEEN, d)
+    assert [judge.off_the_line("z", "v", 4.0, "y", alpha) for alpha in BETWEEN] == [""] * 4
     assert judge.asked == {("z", "v", "4.0", "y")}
     assert judge.bent == ""
-    other = mixing(lambda a: (3 + 5 * a) / (1 + (1 - d) * a), ALPHAS, d)
-    assert all(other.off_the_line("z", "v", 4.0, "y", alpha) for alpha in ALPHAS)
+    other = mixing(lambda a: (3 + 5 * a) / (1 + (1 - d) * a), BETWEEN, d)
+    assert all(other.off_the_line("z", "v", 4.0, "y", alpha) for alpha in BETWEEN)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(("alpha", "expected"), [(0.5, 1), (0.2, 1), (0.9, 1)])
 def test_a_loss_may_be_off_the_line_in_alpha_by_the_noise_of_the_three_and_no_further(sign, alpha, expected):
     for times, holds in ((2.9, True), (3.2, False)):
-        judge = mixing(lambda a, off=times * sign * 1e-2: expected + off * (a == alpha), ALPHAS, noise=1e-2)
+        judge = mixing(lambda a, off=times * sign * 1e-2: expected + off * (a == alpha), BETWEEN, noise=1e-2)
         found = judge.off_the_line("z", "v", 4.0, "y", alpha)
         value = expected + times * sign * 1e-2
         text = f"at alpha = {alpha:g} it is {value:.10g}, between its ends it should be 1"
