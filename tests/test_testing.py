@@ -384,6 +384,18 @@ def test_a_loss_of_10_classes_is_tried_with_one_row_and_with_67():
 
 
 @pytest.mark.usefixtures("of_shapes_alone")
+def test_what_a_loss_refuses_of_each_kind_is_noted():
+    loss = museum.refusing(lambda z, T, y, alpha: T <= 4 and len(z) > 2 and alpha >= 0.5, "no")(lambda *given: 0.0)
+    domain = Domain(Loss(lambda z, v, T, y, alpha: loss(z, v, T, y, alpha)))
+    assert domain.notes == [
+        "it refuses temperatures above 4 (it raised ValueError: no)",
+        "it refuses B = 1, 2 (it raised ValueError: no)",
+        "it refuses alphas below 0.5 (it raised ValueError: no)",
+    ]
+    assert (max(domain.temperatures), min(domain.alphas)) == (4.0, 0.5)
+
+
+@pytest.mark.usefixtures("of_shapes_alone")
 def test_a_seed_draws_what_is_tried_and_0_is_the_default():
     def tried(*seed):
         domain = Domain(Loss(lambda z, v, T, y, alpha: 0.0), *seed)

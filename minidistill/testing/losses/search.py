@@ -127,7 +127,7 @@ def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0, tried: l
     law, form = LAWS[name], judge.soft_term.form
     if not has(judge, law.needs) or (form is not None and name in form.apart):
         return Verdict(name, judged=False)
-    found, refused = list[Verdict](), list[str]()
+    found, refused = list[tuple[Case, Verdict]](), list[str]()
 
     def ask(case: Case) -> None:
         try:
@@ -135,7 +135,7 @@ def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0, tried: l
         except Unusable as error:
             refused.append(str(error))
         except Broken as error:
-            found.append(Verdict(name, str(error), case, error.mistake or law.mistake))
+            found.append((case, Verdict(name, str(error), case, error.mistake or law.mistake)))
             raise
 
     tried = drawn(judge, examples, seed) if tried is None else tried
@@ -147,15 +147,15 @@ def try_law(judge: Judge, name: str, examples: int = 60, seed: int = 0, tried: l
         pool = pool.readable()
     with suppress(Broken, hypothesis.errors.Flaky):
         run(pool, examples, seed, ask, shrink=True)
-    smallest = found[-1]
-    if not _breaks(ask, smallest.case):
-        return Verdict(name, "the same logits gave two answers: freeze its dropout, or its seed", smallest.case)
-    return smallest
+    smallest, verdict = found[-1]
+    if not _breaks(ask, smallest):
+        return Verdict(name, "the same logits gave two answers: freeze its dropout, or its seed", smallest)
+    return verdict
 
 
-def _breaks(ask: Callable[[Case], None], case: Case | None) -> bool:
+def _breaks(ask: Callable[[Case], None], case: Case) -> bool:
     try:
-        ask(case) if case is not None else None
+        ask(case)
     except Broken:
         return True
     return False
