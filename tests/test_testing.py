@@ -423,7 +423,7 @@ def test_every_domain_asks_for_the_same_logits(monkeypatch):
 @pytest.mark.parametrize(
     ("answers", "first"),
     [
-        (lambda z, T, y, alpha: True, ((4, 5), 4.0, 1.0)),
+        (lambda z, T, y, alpha: y.shape == (len(z),), ((4, 5), 4.0, 1.0)),
         (lambda z, T, y, alpha: alpha < 1, ((4, 5), 4.0, 0.5)),
         (lambda z, T, y, alpha: T == 1, ((4, 5), 1.0, 1.0)),
         (lambda z, T, y, alpha: T == 20, ((4, 5), 20.0, 1.0)),
@@ -609,6 +609,11 @@ def exactly(x):
     return x
 
 
+def nearly_whole(T):
+    assert abs(T - round(T)) < 1e-6
+    return float(round(T))
+
+
 @pytest.mark.parametrize(
     ("student", "teacher", "temperature", "types"),
     [
@@ -618,12 +623,13 @@ def exactly(x):
         (museum.bfloat16, single, exactly, ("bfloat16", "float32", "float64")),
         (exactly, exactly, single, ("float64", "float64", "float32")),
         (exactly, exactly, lambda T: round(T, 1), ("float64", "float64", "float64")),
+        (exactly, exactly, nearly_whole, ("float64", "float64", "float64")),
         (exactly, exactly, lambda T: 3.0, ("float64", "float64", "float64")),
         (lambda z: 0 * z, exactly, exactly, ("float64", "float64", "float64")),
         (lambda z: 1.0 * (z == z.max(-1, keepdims=True)), exactly, exactly, ("float64", "float64", "float64")),
         (of_columns(single, 2), of_columns(single, 3), exactly, ("float64", "float32", "float64")),
     ],
-    ids=["none", "student", "teacher", "both", "T", "T in tenths", "no T", "no student", "its class", "most"],
+    ids=["none", "student", "teacher", "both", "T", "T in tenths", "whole T", "no T", "no student", "its class", "most"],
 )  # fmt: skip
 def test_a_type_is_told_by_the_small_changes_that_it_loses_and_of_what_matters_alone(
     student, teacher, temperature, types
