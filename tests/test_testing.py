@@ -629,7 +629,7 @@ def nearly_whole(T):
         (lambda z: 1.0 * (z == z.max(-1, keepdims=True)), exactly, exactly, ("float64", "float64", "float64")),
         (of_columns(single, 2), of_columns(single, 3), exactly, ("float64", "float32", "float64")),
     ],
-    ids=["none", "student", "teacher", "both", "T", "T in tenths", "whole T", "no T", "no student", "its class", "most"],
+    ids=["none", "student", "teacher", "both", "T", "T in tenths", "whole T", "no T", "no student", "a class", "most"],
 )  # fmt: skip
 def test_a_type_is_told_by_the_small_changes_that_it_loses_and_of_what_matters_alone(
     student, teacher, temperature, types
