@@ -9,6 +9,8 @@ from .domain import Mix, random_batch
 from .forms import HINTON_FORMS, log_softmax
 from .judge import Broken, Case, Judge
 
+ROUNDINGS = 64  # of the largest component: what sums over rows and classes may add up
+
 
 def the_gradient_is_the_derivative_of_the_value(judge: Judge, case: Case) -> None:
     """The gradient gives the value's slope along a random direction, with labels that of the hard term and of both."""
@@ -39,7 +41,7 @@ def rows_of_the_gradient_sum_to_0(judge: Judge, case: Case) -> None:
     assert gradient is not None
     sums, scale = np.abs(gradient.sum(axis=-1)), np.abs(gradient).max()
     noise = judge.gradient_noise(judge.soft_term.mix, case.z, case.v, case.T, case.y).sum(axis=-1)
-    if not (sums <= noise + 64 * judge.domain.epsilon * scale).all():
+    if not (sums <= noise + ROUNDINGS * judge.domain.epsilon * scale).all():
         raise Broken(f"a row of the gradient sums to {sums.max():.3g}, its largest component is {scale:.3g}")
 
 
@@ -121,7 +123,7 @@ def at_high_temperature_the_gradient_is_that_of_logit_matching(judge: Judge, cas
         assert gradient is not None
         c = float((gradient * centred).sum() / (centred**2).sum())
         residual.append(np.abs(gradient - c * centred).max() / max(np.abs(c * centred).max(), 1e-300))
-    (low, high), rounded = residual, 64 * judge.domain.epsilon * pairs[0][1] / np.abs(centred).max()
+    (low, high), rounded = residual, ROUNDINGS * judge.domain.epsilon * pairs[0][1] / np.abs(centred).max()
     if not (high <= 2 * pairs[0][0] / pairs[0][1] * low + rounded or high <= 1e-5):
         raise Broken(f"the residual of Eq. 4 is {low:.3g} at T = {pairs[0][0]:g} and {high:.3g} at T = {pairs[0][1]:g}")
 
@@ -137,12 +139,12 @@ def the_gradient_follows_what_is_made_of_the_loss(judge: Judge, case: Case) -> N
     assert b.gradient is not None
     scale = 1 + np.abs(a.gradient).max()
     off = np.abs(2 * a.gradient + 1 - b.gradient)
-    if not off.max() <= 64 * max(judge.domain.epsilon, judge.domain.steady) * scale:
+    if not off.max() <= ROUNDINGS * max(judge.domain.epsilon, judge.domain.steady) * scale:
         i, place = _worst(off)
         raise Broken(f"gradient[{place}] of C is {a.gradient[i]:.8g}, of 2 C + Σ z {b.gradient[i]:.8g}")
 
 
 def _worst(off: np.ndarray) -> tuple[tuple[Any, ...], str]:
-    """Return the index of the largest number, or of a NaN, and the text of it."""
-    index = np.unravel_index(np.argmax(np.where(np.isnan(off), np.inf, off)), off.shape)
+    """Return the index of the largest number, or of a NaN, which argmax takes for one, and the text of it."""
+    index = np.unravel_index(np.argmax(off), off.shape)
     return index, ", ".join(map(str, index))

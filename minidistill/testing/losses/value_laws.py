@@ -61,7 +61,7 @@ def float32_agrees_with_float64(judge: Judge, case: Case) -> None:
     """On float32 logits, value and gradient are those on the same numbers in float64, up to float32's rounding."""
     z32, v32 = (u.astype(np.float32) for u in (case.z, case.v))
     z, v = (np.array(u, dtype=np.float64) for u in (z32, v32))
-    for mix in judge.mixes[: 2 if judge.bent else 3]:  # of what bends between, too little is known
+    for mix in judge.mixes[:2] if judge.bent else judge.mixes:  # of what bends between, too little is known
         a, b = judge.at(mix, z, v, case.T, case.y), judge.at(mix, z32, v32, case.T, case.y)
         judge.require_equal(a, b, judge.noise(mix, z, v, case.T, a, "float32"), "in float32")
         if a.gradient is not None and b.gradient is not None:
@@ -183,9 +183,12 @@ def the_hard_term_has_no_power_of_temperature(judge: Judge, case: Case) -> None:
 
 
 def _require_power(term: str, power: float | None, bent: dict[float, float], allowed: tuple[float, ...]) -> None:
-    departs = "".join(
-        f": at T = {T:g} it is {times:.6g} times what the power at most other T makes it"
-        for T, times in [*bent.items()][:1]
+    departs = next(
+        (
+            f": at T = {T:g} it is {times:.6g} times what the power at most other T makes it"
+            for T, times in bent.items()
+        ),
+        "",
     )
     if power not in allowed:
         raise Broken(f"the {term} term has the power {power} of T{departs if power is None else ''}")
