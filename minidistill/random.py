@@ -82,7 +82,7 @@ def permutation(seed: Any, key: int, counters: Array) -> Array:
     """
     xp = xp_of(counters)
     sortable = words(seed, key, counters).astype(xp.uint64) << 32 | counters
-    return (xp.sort(sortable, axis=-1) & 0xFFFFFFFF).astype(xp.int64)
+    return (xp.sort(sortable) & 0xFFFFFFFF).astype(xp.int64)
 
 
 def keep_threshold(rate: float) -> int:

@@ -1,6 +1,7 @@
 """check_gradient accepts what is a derivative, rejects what is not, and knows a kink when it meets one."""
 
 import math
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import fake_cupy
@@ -19,6 +20,8 @@ from minidistill.testing.gradients import derivative
 from minidistill.testing.gradients.check import _tolerance
 from minidistill.testing.gradients.derivative import Near, Slope, Slopes, _granularity
 from minidistill.testing.gradients.trees import Tree, leaves, to_host
+from minidistill.testing.gradients.derivative import Near, Slope, Slopes
+from minidistill.testing.gradients.trees import Tree, holds_arrays, leaves, to_host
 
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -383,6 +386,11 @@ def test_a_layers_options_are_passed_on():
         ),
         ([np.ones(2), np.array([np.inf])], {}, r"^x\[1\] must hold finite floating-point numbers, got float64 \(1,\)$"),
         ({}, {}, r"^x must hold finite floating-point numbers, got float64 \(0,\)$"),
+        (
+            [np.empty((2, 0)), np.empty(0)],
+            {},
+            r"^x\[0\] must hold finite floating-point numbers, got float64 \(2, 0\)$",
+        ),
         (np.empty((0, 2)), {}, r"^x must hold finite floating-point numbers, got float64 \(0, 2\)$"),
         (np.array([1.0, np.nan]), {}, "^x must hold finite floating-point numbers"),
         ("text", {}, "^x must be an array of numbers, got str$"),
@@ -739,6 +747,18 @@ def test_many_arrays_are_one_vector_and_back_each_in_its_type():
     assert [tree.place(i) for i in (2, 5, 7, 9)] == [("W", 0, 2), ("W", 1, 1, 0), ("b", 0), ("c", 1)]
 
 
+@pytest.mark.parametrize(
+    ("x", "holds"),
+    [(np.ones(2), False), (1.0, False), ([1.0, 2.0], False), ([np.float64(1)], False), ([[1.0], [2.0]], False),
+     ([], False), ((), False), ("text", False), (["text"], False), ([SimpleNamespace(dtype=1)], False),
+     ([SimpleNamespace(reshape=1)], False), ({}, True), ({"a": 1.0}, True), ([np.ones(1)], True), ((np.ones(1),), True),
+     ([1.0, np.ones(1)], True), ([[np.ones(1)]], True), ([{}], True)],
+)  # fmt: skip
+def test_a_list_holds_arrays_where_one_is_in_it_and_is_an_array_where_numbers_are(x, holds):
+    assert holds_arrays(x) == holds
+    assert holds_arrays([x]) == (holds or isinstance(x, np.ndarray))
+
+
 def test_a_copy_of_many_arrays_shares_no_memory():
     tree = Tree(MANY)
     for (_, _, copied), (_, _, array) in zip(leaves(tree.copied()), leaves(tree.x), strict=True):
@@ -766,6 +786,12 @@ def test_whole_numbers_become_float64_and_are_told_from_floats(dtype):
         ([np.ones(2), np.ones(2)], r"^gradient\[1\] must be a dict of \['W'\], as x\[1\] is, got ndarray$"),
         ([np.ones(3), {"W": np.ones(2)}], r"^gradient\[0\] must have the shape of x\[0\], \(2,\), got \(3,\)$"),
         ([[np.ones(2)], {"W": np.ones(2)}], r"^gradient\[0\] must be an array of the shape of x\[0\], got list$"),
+        (
+            [np.ones(2), {"W": None}],
+            r"^gradient\[1\]\['W'\] must be an array of the shape of x\[1\]\['W'\], got NoneType$",
+        ),
+        ({"W": np.ones(2)}, r"^gradient must be a list of 2 arrays, as x is, got dict$"),
+        ([np.ones(2), {"W": 1j * np.ones(2)}], r"^gradient\[1\]\['W'\] must hold real numbers, got complex128$"),
     ],
 )
 def test_a_gradient_that_is_not_what_x_is_names_the_part_that_does_not_fit(gradient, text):

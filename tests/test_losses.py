@@ -6,6 +6,7 @@ the two weights `soft` and `hard`; none is a number that happened to pass, and n
 """
 
 from collections.abc import Callable
+from decimal import Decimal, localcontext
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from numerics import central_difference, complex_step, relative_error
 from strategies import alphas, law, some
 
 from minidistill import ArgumentError, cross_entropy, distillation, kl_divergence, soft_cross_entropy, softmax
+from minidistill.losses.digits import kl_rows
 from minidistill.testing.gradients.strategies import batches_BN, contiguous, dtypes, layouts, seeds, temperatures
 
 EPS = float(np.finfo(np.float64).eps)
@@ -348,6 +350,17 @@ def test_a_temperature_for_each_replica_belongs_to_logits_with_replicas():
     for T in (np.ones((3, 1, 1)), np.ones((0, 1, 1))):
         with pytest.raises(ArgumentError, match=r"^T must "):
             kl_divergence(z, z, T)
+
+
+@pytest.mark.parametrize("r", [1e-9, 0.01, 0.0499999, 0.0500001, 0.3, 2.0])
+def test_a_term_of_kl_keeps_its_digits_whatever_its_size(r):
+    """It is p (exp(r) - 1 - r), which subtraction knows to eps/r where r is small."""
+    for signed in (r, -r):
+        with localcontext() as context:
+            context.prec = 60
+            truth = (Decimal(signed).exp() - 1 - Decimal(signed)) / 2
+        found = kl_rows(np.array([0.5]), np.array([0.5 * np.expm1(signed)]), np.array([signed]))
+        assert abs(float(found) / float(truth) - 1) < (1e-14 if r < 0.05 else 4 * EPS / r)
 
 
 def test_losses_in_float16_are_those_of_float32():

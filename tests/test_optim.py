@@ -343,6 +343,23 @@ def test_every_optimiser_takes_a_max_norm():
     assert SGD(0.1, max_norm=2).max_norm == AdamW(max_norm=2).max_norm == 2
 
 
+@pytest.mark.parametrize("make", [lambda: SGD(0.1), lambda: SGD(0.1, nesterov=True), lambda: AdamW(0.1)])
+def test_all_that_is_remembered_is_rid_of_subnormal_numbers_at_every_hundredth_step(monkeypatch, make):
+    network, optimizer, flushed = a_layer(Backend(), (2, 2)), make(), []
+    monkeypatch.setattr(Backend, "flush", lambda self, *vectors: flushed.append((optimizer.steps, vectors)))
+    descend(optimizer, network, 201 * [no_gradient(network)], 201 * [0.1])
+    assert [steps for steps, _ in flushed] == [100, 200]
+    for vector, remembered in zip(flushed[0][1], [network.gradients, *optimizer.state.values()], strict=True):
+        assert vector is remembered
+
+
+def test_what_an_earlier_training_left_is_not_the_momentum_of_a_new_one(backend):
+    network = a_layer(backend, (2, 2))
+    descend(SGD(0.1), network, [(np.ones((1, 2)), np.ones((1, 2)))], [0.1])
+    before = backend.to_host(network.parameters).copy()
+    np.testing.assert_array_equal(descend(SGD(0.1), network, [no_gradient(network)], [0.1]), before)
+
+
 def test_what_goes_back_must_have_the_shape_of_what_came_out():
     network = a_layer(Backend(), (2, 3))
     network.forward(np.ones((4, 2)))
@@ -580,6 +597,7 @@ def test_a_step_of_the_schedule_is_taken_at_its_fraction():
 def test_momentum_is_classical_unless_asked_otherwise_and_keeps_no_second_vector(backend):
     optimizer, network = SGD(linear_decay(0.1)), a_layer(backend, (2, 2))
     assert (optimizer.nesterov, optimizer.momentum, optimizer.learning_rate(0.5)) == (False, 0.9, 0.05)
+    assert (optimizer.weight_decay, optimizer.max_norm) == (0, None)
     descend(optimizer, network, [no_gradient(network)], [0.1])
     assert optimizer.state == {}
     assert optimizer.steps == 1

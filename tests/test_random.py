@@ -259,6 +259,13 @@ def test_dropout_keeps_the_mean_of_every_unit_in_training_and_every_unit_outside
     assert backend.to_host(layer.forward(on_device, out, None)).tolist() == x.tolist()
 
 
+def test_where_every_unit_is_kept_nothing_is_drawn(monkeypatch):
+    mask = random.KeepMask(np, (3, 5))
+    mask.keep[...] = False
+    monkeypatch.setattr(random, "words", lambda *arguments: pytest.fail("words were drawn"))
+    assert mask.draw(random.seed_key(0), 1, 256).all()
+
+
 def test_a_mask_is_redrawn_in_its_own_memory():
     mask = random.KeepMask(np, (1000, 1000))
     key = random.seed_key(0)
