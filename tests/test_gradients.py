@@ -19,8 +19,6 @@ from minidistill.testing import CannotJudge, WrongGradient, check_backward, chec
 from minidistill.testing.gradients import derivative
 from minidistill.testing.gradients.check import _tolerance
 from minidistill.testing.gradients.derivative import Near, Slope, Slopes, _granularity
-from minidistill.testing.gradients.trees import Tree, leaves, to_host
-from minidistill.testing.gradients.derivative import Near, Slope, Slopes
 from minidistill.testing.gradients.trees import Tree, holds_arrays, leaves, to_host
 
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
