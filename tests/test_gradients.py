@@ -1,13 +1,16 @@
 """check_gradient accepts what is a derivative, rejects what is not, and knows a kink when it meets one."""
 
+import contextlib
+import itertools
 import math
 from types import SimpleNamespace
 from typing import NamedTuple
+import warnings
 
 import fake_cupy
 import numpy as np
 import pytest
-from gradient_table import CASES, N6, mistakes_of
+from gradient_table import CASES, N6, by_loop, mistakes_of
 from gradient_table import real as not_analytic
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +23,18 @@ from minidistill.testing.gradients import derivative
 from minidistill.testing.gradients.check import _tolerance
 from minidistill.testing.gradients.derivative import Near, Slope, Slopes, _granularity
 from minidistill.testing.gradients.trees import Tree, holds_arrays, leaves, to_host
+from minidistill.testing.gradients.check import MAX_COMPONENTS, _gradient_of, _is_analytic, _near, _tolerance
+from minidistill.testing.gradients.components import (
+    FEW,
+    MARGIN,
+    OPERATIONS,
+    Components,
+    GradientCheck,
+    of_one_size,
+    random_direction,
+)
+from minidistill.testing.gradients.derivative import NOTHING, Near, Slope, Slopes, _granularity, _refined
+from minidistill.testing.gradients.trees import Tree, to_host
 
 rngs = st.integers(0, 2**32 - 1).map(np.random.default_rng)
 
@@ -917,3 +932,708 @@ def test_a_small_component_beside_large_ones_is_judged_by_its_own_size_in_a_larg
         for wrong in (2500, 7):
             with pytest.raises(WrongGradient, match=rf"gradient\[{wrong}\]"):
                 check_gradient(f, x, lambda u, wrong=wrong: scale * u * np.where(np.arange(3000) == wrong, 3, 1))
+
+
+def at_zero(f, step=1.0, noise=0.0, smallest=1e-18):
+    return Slopes(lambda t: (t, f(t)), f(0.0), noise, 0.0, step, smallest)
+
+
+def test_central_differences_are_exact_for_a_quartic_and_one_sided_ones_for_a_parabola():
+    for power in (1, 2, 3, 4):
+        slopes = at_zero(lambda t, power=power: t + t**power if power > 1 else t)
+        assert slopes.central(0).value == pytest.approx(1, abs=1e-15)
+        if power < 3:
+            assert [slopes.one_sided(1, side).value for side in (0, 1)] == [1, 1]
+    assert [at_zero(abs).one_sided(k, side) for k in (0, 3) for side in (0, 1)] == 2 * [Slope(1, 0), Slope(-1, 0)]
+
+
+def test_half_the_jump_that_the_smallest_step_would_leave_is_unknown():
+    for f in (abs, lambda t: abs(t) + t**2):
+        assert at_zero(f).central(0).unknown == pytest.approx(1, abs=1e-15)
+    for f in (lambda t: t**2, lambda t: t):
+        assert at_zero(f).central(0).unknown == 0
+    for power in (3, 5, 6):
+        found = at_zero(lambda t, power=power: (t - 0.3) ** power).central(1)
+        assert abs(found.value - power * (-0.3) ** (power - 1)) <= found.unknown < 0.1
+
+
+def test_what_rounding_does_to_a_slope_at_its_worst_is_known_and_not_far_exceeded():
+    central = one_sided = 0.0
+    for signs in itertools.product([-1e-3, 1e-3], repeat=5):
+        off = dict(zip((1.0, 0.25, 0.0, -0.25, -1.0), signs, strict=True))
+        slopes = at_zero(off.__getitem__)
+        central = max(central, abs(slopes.central(0).value))
+        one_sided = max(one_sided, *(abs(slopes.one_sided(0, side).value) for side in (0, 1)))
+    exact = at_zero(lambda t: 0.0, noise=1e-3)
+    assert exact.central(0).rounding == exact.central(0).unknown
+    assert central <= exact.central(0).unknown < 2 * central
+    assert one_sided <= exact.one_sided(0, 0).unknown == exact.one_sided(0, 1).unknown < 1.2 * one_sided
+
+
+def test_a_slope_is_over_the_step_that_was_taken_and_there_is_none_where_x_did_not_move():
+    taken = Slopes(lambda t: (2 * t, 1 + (6 * t if t > 0 else 8 * t)), 1.0, 0.0, 0.0, 1.0, 1e-18)
+    assert taken.sides(0)[:2] == taken.sides(2)[:2] == (3, 4)
+    for moved in ((0.0, -1.0), (1.0, 0.0)):
+        stuck = Slopes(lambda t, moved=moved: (moved[t < 0], 1.0), 1.0, 0.0, 0.0, 1.0, 1e-18)
+        assert all(slope is NOTHING for slope in (stuck.central(0), stuck.one_sided(0, 0), stuck.one_sided(0, 1)))
+
+
+def test_the_rounding_of_the_largest_value_counts_where_it_exceeds_what_was_measured():
+    for noise, expected in ((1e-9, 7e-3), (0.1, 0.1)):
+        for up, down in ((5.0, -7.0), (-7.0, 5.0)):
+            slopes = Slopes(lambda t, up=up, down=down: (t, up if t > 0 else down), 0.0, noise, 1e-3, 2.0, 1e-18)
+            assert slopes.sides(1)[2] == pytest.approx(expected / 0.5)
+
+
+def precise(most):
+    return lambda slope: slope.unknown <= most
+
+
+@pytest.mark.parametrize(
+    ("f", "noise", "smallest", "enough", "thorough", "first", "last"),
+    [
+        (lambda t: t, 1e-9, 1e-18, precise(1), False, 0, 1),
+        (lambda t: t, 1e-9, 1e-18, never, False, -derivative.LARGER, 1),
+        (lambda t: t, 1e-9, 1e-18, never, True, -derivative.LARGER, derivative.DEEPER + 1),
+        (lambda t: t, 1e-9, 1e-18, precise(1), True, -derivative.LARGER, derivative.DEEPER + 1),
+        (lambda t: t, 1e-9, 1e-18, precise(1e-9), False, -2, 1),
+        (lambda t: min(t, 2.0), 1e-9, 1e-18, never, False, -1, 1),
+        (lambda t: t + t**3, 1e-20, 1e-18, precise(1e-3), False, 0, 4),
+        (lambda t: t + t**3, 1e-3, 1e-18, never, False, -1, 2),
+        (abs, 0.0, 1e-6, never, False, 0, 9),
+        (abs, 0.0, 1e-40, never, False, 0, 66),
+        (abs, 0.0, derivative.TINY, never, False, 0, derivative.DEEPEST + 1),
+    ],
+    ids=["enough", "rounding", "rounding, thorough", "enough, thorough", "larger until enough", "larger until a bend",
+         "smaller until enough", "smaller until rounding", "as far as x moves", "as far as a tiny x moves", "x of 0"],
+)  # fmt: skip
+def test_steps_become_smaller_and_larger_as_far_as_that_may_help(f, noise, smallest, enough, thorough, first, last):
+    slopes = at_zero(f, 1.0, noise, smallest)
+    found = slopes.found(enough, thorough)
+    assert sorted(slopes.known) == list(range(first, last + 1))
+    assert found.unknown == min(slopes.central(k).unknown for k in range(first, last)) or found.kink
+
+
+@pytest.mark.parametrize("noise", [1e-15, 1e-12, 1e-9, 1e-6])
+@pytest.mark.parametrize(("f", "x"), [(math.sin, 1.0), (math.exp, 5.0), (math.log, 0.1), (math.sqrt, 0.01)])
+def test_no_step_that_was_left_out_would_have_said_more(f, x, noise):
+    slopes = slopes_of(f, x, noise)
+    assert slopes.found(never).unknown <= min(slopes.central(k).unknown for k in range(-1, 12))
+
+
+def test_a_kink_is_seen_where_the_slopes_beside_it_bend():
+    found = slopes_of(lambda t: abs(t) + 1e5 * abs(t) ** 3, 0.0).found(never)
+    assert (found.value, found.kink) == (0, True)
+    assert 1 <= found.unknown < 1.1
+
+
+def from_sides(*sides):
+    """Slopes of which the right and the left one and the rounding are given, from step 0 on."""
+    slopes = at_zero(abs)
+    slopes.known = dict(enumerate(sides))
+    return slopes
+
+
+def test_at_a_kink_all_between_the_slopes_of_its_sides_and_their_rounding_is_unknown():
+    for right, left in ((3.0, 1.0), (1.0, 3.0)):
+        found = from_sides(*[(right, left, 1e-3)] * 3).combined(range(1, -1, -1))
+        assert (found.value, found.kink) == (2, True)
+        assert 1 + 2e-3 <= found.unknown < 1 + 1e-2
+
+
+def test_where_one_side_is_outside_the_domain_the_other_is_the_slope():
+    for k, far in ((0, np.nan), (1, np.nan)):
+        assert from_sides((2.0, far, 0.0), (2.0, far, 0.0)).combined(range(1)) == Slope(2, 0), k
+        assert from_sides((far, 3.0, 0.0), (far, 3.0, 0.0)).combined(range(1)) == Slope(3, 0), k
+
+
+def test_of_slopes_at_larger_and_larger_steps_the_first_that_contradicts_ends_the_search():
+    a, b, other = Slope(1.0, 0.5), Slope(1.2, 0.1), Slope(5.0, 0.01)
+    assert _refined([a, b]) == _refined([a, NOTHING, b]) == _refined([NOTHING, a, b]) == b
+    assert _refined([a, b, other, Slope(1.2, 0.001)]) == b
+    assert _refined([b, a]) == b
+    assert _refined([NOTHING]) is NOTHING
+
+
+def test_two_slopes_agree_if_both_may_be_one_number():
+    assert Slope(1.0, 0.25).agrees(Slope(1.5, 0.25))
+    assert Slope(1.5, 0.25).agrees(Slope(1.0, 0.0), 0.25)
+    assert not Slope(1.0, 0.25).agrees(Slope(1.625, 0.25))
+    assert not Slope(1.625, 0.25).agrees(Slope(1.0, 0.25), 0.0625)
+
+
+@pytest.mark.parametrize("kind", ["float16", "float32", "complex64", "float64", "complex128", "int64"])
+def test_a_value_is_known_to_the_rounding_of_its_type(kind):
+    dtype = np.dtype(kind)
+    function = near(lambda u: dtype.type(3), [1.0])
+    assert (function.at, function.noise) == (3, 3 * (np.finfo(dtype).eps if dtype.kind in "fc" else 2.0**-52))
+
+
+def test_after_too_many_values_the_search_ends_and_says_so(monkeypatch):
+    monkeypatch.setattr(derivative, "MOST_EVALUATIONS", 1005)
+    function = near(np.sum, np.ones(2))
+    for _ in range(1003):  # two were spent to see that f is deterministic
+        assert function.evaluate(np.ones(2)) == 2
+    with pytest.raises(CannotJudge) as raised:
+        function.evaluate(np.ones(2))
+    assert str(raised.value) == "x must lie where f has a derivative, got none after 1,005 values of f"
+
+
+def test_an_error_of_arithmetic_or_of_a_value_is_no_value_and_is_remembered():
+    function = near(lambda u: math.log(u[0]), [1.0])
+    assert np.isnan(function.evaluate(np.zeros(1)))
+    assert function.failure == ", ValueError: math domain error"
+    function = near(lambda u: u[0] if u[0] == 1 else int(u[0]) // 0, [1.0])
+    assert np.isnan(function.evaluate(np.zeros(1)))
+    assert function.failure.startswith(", ZeroDivisionError: ")
+    function = near(lambda u: u[0] if u[0] == 1 else [][1], [1.0])
+    with pytest.raises(IndexError):
+        function.evaluate(np.zeros(1))
+
+
+def of_type(f, x, dtype):
+    """f near x, as check_gradient would call it on an array of this type."""
+    dtype = np.dtype(dtype)
+
+    def cast(u):
+        return u.astype(dtype).astype(float)
+
+    return Near(lambda u: np.asarray(f(u.astype(dtype)))[()], cast(np.asarray(x, float)), cast, lambda i: dtype)
+
+
+@pytest.mark.parametrize(
+    ("x", "step"), [(0.0, 1e-3), (1e-9, 1e-3), (0.5, 1e-3), (-1.5, 1.5e-3), (2.0, 2e-3), (1e4, 10.0)]
+)
+def test_the_first_step_is_relative_to_a_component_and_at_least_to_1(x, step):
+    for slopes in (
+        near(np.sum, [7.0, x]).component(1, 1e-3),
+        near(np.sum, [1e-12, x, 2 * x, 3 * x]).direction(np.array([0, 1.0, -1.0, 1.0]), np.zeros(4), 1e-3),
+    ):
+        assert slopes.step == pytest.approx(step, rel=1e-12)
+        assert abs(x) * 2.0**-48 < slopes.smallest < abs(x) * 2.0**-45 + 1e-200  # where x still moves by some digits
+
+
+@pytest.mark.parametrize(("dtype", "x"), [("f8", 3.0), ("f4", 3.0), ("f2", 3.0), ("f4", 1e-3)])
+def test_no_step_is_so_small_that_x_would_not_move_by_several_of_its_own_digits(dtype, x):
+    function, eps = of_type(np.sum, [x, x], dtype), np.finfo(dtype).eps
+    for slopes in (function.component(0, 1e-30), function.direction(np.ones(2), np.zeros(2), 1e-30)):
+        assert slopes.step == slopes.smallest
+        assert 16 * eps * x < slopes.smallest <= 64 * eps * x * (1 + eps)
+
+
+def test_the_step_along_a_component_is_the_one_that_its_type_takes():
+    seen = []
+    slopes = of_type(lambda u: (seen.append(u), u.sum())[1], [1.0, 2.0], "f4").component(1, 1e-3)
+    step, value = slopes.line(1e-3)
+    assert step == float(np.float32(2.001)) - 2 != 1e-3
+    assert value == np.float32(3.001)
+    np.testing.assert_array_equal(seen[-1], np.array([1.0, 2.001], "f4"))
+
+
+def test_along_a_direction_what_is_claimed_of_the_step_that_x_took_is_taken_away():
+    function = of_type(lambda u: u.astype(float) @ [3.0, 5.0, 7.0], [1.0, 2.0, 4.0], "f4")
+    start, d, claimed = function.at, np.array([1.0, 0.0, -0.5]), np.array([2.0, 9.0, 7.0])
+    moved = np.float32(1 + 0.1) - 1.0
+    t, value = function.line_along(d, claimed)(0.1)
+    assert t == 0.1
+    assert value == pytest.approx(start + (3 - 2) * moved, abs=1e-12)
+    assert function.direction(d, claimed, 0.1).central(0).value == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("sigma", [1e-12, 1e-3])
+@pytest.mark.parametrize("seed", range(5))
+def test_random_rounding_is_measured(sigma, seed):
+    def f(u):
+        return 1 + sigma * np.random.default_rng(u.view(np.uint64)).standard_normal()  # the same for the same u
+
+    function = near(f, [0.3, -70.0, 0.0])
+    function.measure_noise(seed)
+    assert sigma < function.noise < 15 * sigma
+
+
+@pytest.mark.parametrize("x", [1.0, -1.0, 0.7, 3e-9, 1e6, 1023.9999])
+def test_the_steps_that_measure_rounding_are_not_rounded_themselves(x):
+    function = near(lambda u: u[0], [x])
+    function.measure_noise(0)
+    assert function.noise == 2.0**-52 * abs(x)
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f2"])
+def test_the_rounding_of_a_function_of_a_coarser_type_is_seen_too(dtype):
+    function = of_type(lambda u: (3 + u).sum() - 7, [0.3, 0.9], dtype)  # whose value is rounded as those between are
+    function.measure_noise(0)
+    assert 1 < function.noise / np.finfo(dtype).eps < 50
+
+
+def test_a_value_that_never_changes_is_known_to_the_digits_that_it_has():
+    function = near(lambda u: float(np.float32(0.3)), N6)
+    function.measure_noise(0)
+    assert 2.0**-27 < function.noise < 2.0**-23
+
+
+def test_where_a_function_ends_beside_x_its_rounding_stays_that_of_its_type():
+    function = near(lambda u: 2.0 if u[0] == 1 else np.nan, [1.0])
+    function.measure_noise(0)
+    assert function.noise == 2.0**-51
+
+
+@pytest.mark.parametrize("exponent", [-40, -20, -13])
+def test_a_grain_that_is_coarser_than_the_rounding_is_found_in_the_values(exponent):
+    grain = 2.0**exponent
+    values = grain * np.array([0.0, 12.0, -7.0, 2.0**11])
+    assert _granularity(values, 0.0) == _granularity(values, grain / 9) == _granularity(-values, 0.0) == grain
+    assert _granularity(values, grain / 7) == 0  # it is rounding alone
+    assert _granularity(2.0 ** (-12 - exponent) * values, 0.0) == 0  # numbers that f counts in
+    assert _granularity(np.zeros(3), 0.0) == 0
+
+
+@pytest.mark.parametrize("x", [0.0, 1e-40, -1e-200, 0.5, 3.0, -1e10])
+def test_a_complex_step_is_small_beside_a_component_of_any_size(x):
+    asked = []
+    function = near(lambda u: (asked.append(u), u[1] ** 3 + 2 * u[1])[1], [5.0, x])
+    assert function.complex_component(1) == pytest.approx(3 * x**2 + 2, rel=1e-15)
+    assert abs(asked[-1].imag[1]) <= 1e-29 * (abs(x) or 1.0)
+    assert asked[-1].imag[0] == 0
+    before = len(asked)
+    function.complex_component(1)
+    assert len(asked) == before  # each is taken once
+
+
+def test_near_another_point_are_its_own_value_and_derivative():
+    here = of_type(lambda u: (u**2).sum(), [1.0, 2.0], "f4")
+    there = here.elsewhere(np.array([0.1, 3.0]))
+    np.testing.assert_array_equal(there.x, np.array([0.1, 3.0], "f4").astype(float))
+    assert there.at == pytest.approx(9.01)
+    analytic = near(lambda u: (u**2).sum(), [1.0, 2.0])
+    assert analytic.complex_component(1) == 4
+    assert analytic.elsewhere(np.array([1.0, 3.0])).complex_component(1) == 6
+    assert analytic.complex_component(1) == 4
+    assert (here.at, here.noise) == (5, there.noise)
+
+
+def components(f, x, claimed, method="difference", tolerance=1e-6, eps=2.0**-52):
+    x, claimed = np.asarray(x, float), np.asarray(claimed, float)
+    return Components(near(f, x), Tree(x), claimed, np.full(len(x), eps), method, 1e-3, tolerance)
+
+
+@pytest.mark.parametrize(
+    ("found", "text"),
+    [
+        (GradientCheck(1.2345e-10, "complex"), "right by complex steps, off by 1.23e-10 of the largest component"),
+        (
+            GradientCheck(0.0, "difference", [(1,), ("W", 2, 0)]),
+            "right by difference steps, off by 0 of the largest component; kinks, which have no derivative: [1], "
+            "['W', 2, 0]",
+        ),
+        (
+            GradientCheck(0.0, "difference", [(0,)], 0.01239, [(i,) for i in range(7)]),
+            "right by difference steps, off by 0 of the largest component; kinks, which have no derivative: [0]; "
+            "cannot be told to better than 0.0124 of itself: [0], [1], [2], [3], [4] and 2 more",
+        ),
+        (
+            GradientCheck(0.0, "difference", unknown=0.5),
+            "right by difference steps, off by 0 of the largest component; cannot be told to better than 0.5 of "
+            "itself: components together",
+        ),
+    ],
+)
+def test_a_result_printed_is_a_sentence(found, text):
+    assert str(found) == text
+
+
+@pytest.mark.parametrize(
+    ("slope", "text"),
+    [
+        (Slope(2.0, 1e-9), "gradient[1] is 3 and must be 2, by difference steps: relative error 0.5, tolerated 1e-06"),
+        (Slope(-3.0, 1e-9), "gradient[1] is 3 and must be -3, by difference steps: relative error 2, tolerated 1e-06"),
+        (Slope(0.0, 0.0), "gradient[1] is 3 and must be 0, by difference steps: relative error inf, tolerated 1e-06"),
+        (
+            Slope(2.0, 0.0123),
+            "gradient[1] is 3 and must be 2, by difference steps, known to 0.0123: relative error 0.5, tolerated 1e-06",
+        ),
+        (
+            Slope(2.0, 0.5, kink=True),
+            "gradient[1] is 3 and must lie within 0.5 of 2, between the slopes of a kink, by difference steps: "
+            "relative error 0.5, tolerated 1e-06",
+        ),
+    ],
+    ids=["wrong", "reversed", "of 0", "rounded", "kink"],
+)
+def test_a_wrong_component_is_reported_with_all_that_is_known_of_it(slope, text):
+    report = components(np.sum, [0.5, 1.0], [1.0, 3.0]).report(1, slope)
+    assert report == f"{text}\nreproduce with x = np.array([0.5, 1.0], dtype=np.float64)"
+
+
+def test_the_component_that_is_furthest_off_is_the_one_reported():
+    with pytest.raises(WrongGradient, match=r"^gradient\[1\] is 5\.3 "):
+        components(lambda u: u @ [10.0, 5.0, 1.0], np.ones(3), [10.1, 5.3, 0.8]).try_components(np.arange(3))
+    with pytest.raises(WrongGradient, match=r"^gradient\[2\] is 1 and must be -1"):
+        components(lambda u: u @ [10.0, 5.0, -1.0], np.ones(3), [10.5, 4.0, 1.0]).try_components(np.arange(3))
+
+
+def test_the_error_is_relative_to_the_largest_slope_that_is_no_kinks():
+    found = components(lambda u: max(1e3 * u[0], 0.0) + 2 * u[1] - u[2], [0.0, 1.0, 1.0], [7.0, 2 + 2e-7, -1.0])
+    found.try_components(np.arange(3))
+    assert found.largest == pytest.approx(2)
+    assert found.result().error == pytest.approx(1e-7, rel=1e-2)
+    assert found.result().kinks == [(0,)]
+
+
+def test_what_a_component_is_judged_by_is_its_own_size_or_the_largest_where_it_may_be_0():
+    found = components(np.sum, np.ones(3), [1e-3, 0.0, -7.0])
+    assert [found.size(i, Slope(2.0, 0.1)) for i in range(3)] == [2, 2, 7]
+    assert [found.size(i, Slope(0.05, 0.1)) for i in range(3)] == [0.05, 7, 7]
+    assert [found.enough(i, Slope(2.0, 2e-6)) for i in range(3)] == [True, True, True]
+    assert [found.enough(i, Slope(2.0, 3e-6)) for i in range(3)] == [False, False, True]
+    assert [found.enough(i, Slope(1e-7, 1e-6)) for i in range(3)] == [False, False, True]  # larger steps may show it
+    assert [found.fits(0, Slope(1e-3 + off, 1e-4)) for off in (1e-4, 1e-4 + 1e-9, 1e-4 + 2e-9)] == [True, True, False]
+    assert [found.fits(2, Slope(off - 7.0, 0.0)) for off in (-6.9e-6, 6.9e-6, -8e-6, 8e-6)] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert found.fits(0, NOTHING)
+
+
+def test_what_is_known_of_a_component_is_kept():
+    found = components(np.sum, np.ones(6), [1.0, 2.0, 3.0, 0.0, 5.0, 6.0])
+    found.note(0, Slope(1.25, 0.125, kink=True))
+    assert (found.kinks, found.off, found.shares) == ([0], 0, {})
+    found.note(1, Slope(2.5, 1e-9))
+    assert (found.off, found.shares) == (0.5 - 1e-9, {})
+    found.note(2, Slope(3.5, 0.35))
+    assert (found.off, found.shares) == (0.5 - 1e-9, {2: pytest.approx(0.1)})
+    found.note(3, Slope(0.0, 1.5))  # may be 0: relative to the largest, 6
+    found.note(4, Slope(1.0, 100.0))
+    found.note(5, NOTHING)
+    assert found.shares == {2: pytest.approx(0.1), 3: 0.25, 4: 1, 5: 1}
+    nothing = components(lambda u: 0.0, np.ones(2), np.zeros(2))
+    nothing.note(0, NOTHING)
+    nothing.note(1, Slope(0.0, 0.0))
+    assert nothing.shares == {0: 1}
+
+
+def test_a_result_is_what_was_found_and_says_where_that_is_nothing():
+    found = components(lambda u: 3 * u.sum(), np.ones(3), np.full(3, 2.0))
+    found.kinks, found.shares, found.common, found.off = [2, 0], {1: 0.25}, 0.125, 0.5
+    assert found.result() == GradientCheck(0.25, "difference", [(0,), (2,)], 0.25, [(1,)])
+    found.common = 0.5
+    assert found.result().unknown == 0.5
+    found.kinks, found.shares = [], {2: 0.1, 0: 1.0}
+    assert found.result() == GradientCheck(0.25, "difference", [], 1.0, [(0,), (2,)])
+    found.kinks = [0, 1, 2]
+    with pytest.raises(CannotJudge, match=r"^x must lie where f has a derivative, got a kink in every component$"):
+        found.result()
+    found.kinks, found.shares, found.near.noise, found.near.failure = [1], {0: 1.0, 2: 1.0}, 0.25, ", ValueError: no"
+    with pytest.raises(CannotJudge) as raised:
+        found.result()
+    assert str(raised.value) == (
+        "f must be finite near x, and more than rounding must be left of its derivative, got nothing in any component: "
+        "a value of 9 is known to 0.25, ValueError: no"
+    )
+    found.shares[0] = 0.9
+    assert found.result().untold == [(0,), (2,)]
+    zero = components(lambda u: 1.0, np.ones(2), np.zeros(2))
+    assert zero.result() == GradientCheck(0.0, "difference")
+
+
+def test_a_first_look_that_was_deceived_accuses_no_one():
+    def ripples(u):  # whose mean slope alone steps of 1e-3 see
+        return float(u[0] + 1e-3 * math.sin(2e4 * math.pi * u[0]))
+
+    check_gradient(ripples, np.zeros(1), np.array([1 + 20 * math.pi]))
+
+
+def part_in_many(far):
+    """A function that rounds much, of one component, and of another of which `far` makes what complex steps miss."""
+    return lambda u: 1e9 + np.sin(u[0]) + far(u[1])
+
+
+def test_a_part_that_a_complex_step_does_not_see_may_hide_below_the_rounding():
+    x, claimed = np.array([1.0, 0.5]), np.array([np.cos(1.0), 1e-9])
+
+    def raises(v):
+        if abs(v) > 1e3:
+            raise IndexError("too far")
+        return 0.0
+
+    for far in (lambda v: 1e-9 * v.real, raises, lambda v: 1.0 * (v.imag > 1), lambda v: 1.0 * (v.real > 1e3)):
+        found = check_gradient(part_in_many(far), x, claimed, method="complex")
+        assert (found.untold, found.unknown) == ([(1,)], 1)
+    for shift in (0.0, 1e10):
+        with pytest.raises(WrongGradient, match=r"gradient\[1\] is 1e-09 and must be 0, by complex steps.* inf"):
+            check_gradient(part_in_many(lambda v: 0 * v), np.r_[1.0, 0.5 + shift], claimed, method="complex")
+
+
+def test_a_component_that_is_not_analytic_is_judged_by_differences():
+    def f(u):
+        return u[0] + u[1].real ** 2 + 0j
+
+    check_gradient(f, np.array([1.0, 3.0]), np.array([1.0, 6.0]), method="complex")
+    with pytest.raises(WrongGradient, match=r"gradient\[1\] is 6.1 and must be 6, "):
+        check_gradient(f, np.array([1.0, 3.0]), np.array([1.0, 6.1]), method="complex")
+
+
+def rounded(f, x, i=0, method="difference", slope=0.0, unknown=0.0, eps=2.0**-52, noise=0.0):
+    """How many roundings a right gradient of component i may be off, where it is claimed to be 0."""
+    found = components(f, x, np.zeros(len(x)), method, eps=eps)
+    found.near.noise = noise
+    return found.rounding(i, Slope(slope, unknown)) / (eps * MARGIN)
+
+
+def test_a_gradient_may_be_off_by_the_rounding_of_what_is_as_steep_as_f_between_x_and_0():
+    assert rounded(lambda u: u @ [0.0, 0.0], [3.0, 1.0]) == 0
+    for slope in (-7.0, 7.0):
+        assert rounded(lambda u: 0.0, [3.0, 1.0], slope=slope) == 7 * OPERATIONS
+        assert rounded(lambda u, s=slope: s * u[0], [-3.0, 1.0]) == 7 * OPERATIONS
+    assert rounded(lambda u: 4 * u[1], [1.0, 3.0]) == 3 * OPERATIONS  # on the way on which all become 0
+    assert rounded(lambda u: 4 * u[1], [1.0, -3.0]) == 3 * OPERATIONS
+    assert rounded(lambda u: max(u[0] - 2.0, 0.0), [4.0, 0.0]) == OPERATIONS  # steepest close to x
+    assert rounded(lambda u: 4 * max(u[1] - 2.0, 0.0), [0.0, 4.0]) == 0  # one that is 0 is made of nothing
+    assert rounded(lambda u: 4 * max(u[1] - 2.0, 0.0), [1.0, 4.0]) == pytest.approx(8 / 2.5 * OPERATIONS)
+    assert rounded(lambda u: 4.0 if u[0] >= 2 else np.nan, [3.0, 1.0]) == 0
+    assert rounded(lambda u: float(u[0] > 2) / 8, [4.0, 1.0], noise=1 / 16) == 0  # a difference that is rounding
+    assert rounded(lambda u: float(u[0] > 2), [4.0, 0.0], noise=1 / 4) == OPERATIONS / 4
+
+
+def test_a_gradient_may_be_off_by_the_rounding_of_the_largest_component():
+    found = components(lambda u: 0.0, [3.0, 1.0], [0.0, -5.0])
+    assert found.rounding(0, Slope(0.0, 0.0)) == 5 * MARGIN * 2.0**-52
+
+
+def test_a_gradient_may_be_that_of_a_point_that_differs_from_x_by_rounding_and_no_other():
+    steep = 1e6
+    f = lambda u: np.cos(steep * (u[0] - u[1]))  # noqa: E731  # flat at x, of curvature -steep²
+    for i in (0, 1):
+        assert steep**2 < rounded(f, [1.0, 1.0], i, "complex") < 20 * steep**2
+        real = rounded(not_analytic(f), [1.0, 1.0], i, eps=2.0**-23, noise=1e-18)
+        assert real > 0.1 * steep
+    assert rounded(not_analytic(f), [1.0, 1.0]) < 1e3  # by differences in float64 that is known to be unknown
+    assert rounded(f, [1.0, 1.0], method="complex", unknown=steep**2 * 2.0**-46) < 1e3  # and here as well
+
+
+def test_the_derivative_at_the_next_number_is_right_and_one_a_thousand_further_is_wrong():
+    x = np.array([1.0, 2.0])
+
+    def gradient(u):
+        return 1e9 * np.cos(1e9 * u)
+
+    check_gradient(lambda u: np.sin(1e9 * u).sum(), x, gradient(np.nextafter(x, 3)), method="complex")
+    with pytest.raises(WrongGradient):
+        check_gradient(lambda u: np.sin(1e9 * u).sum(), x, gradient(x + 1000 * np.spacing(x)), method="complex")
+
+
+def grouped(value, unknown=0.0, rounding=0.0, kink=False, claimed=2.0):
+    """What try_group makes of such a residual of 100 components in the first place, and what it asks for then."""
+    found, asked = components(np.sum, np.ones(100), np.full(100, claimed), tolerance=1e-3), []
+    found.residual = lambda d, allowed: (Slope(value, unknown, kink=kink), rounding)
+    found.try_components = asked.append
+    at_once = found.try_group(np.arange(100), np.random.default_rng(0))
+    assert at_once == (not asked)
+    if asked:  # all of them, in parts that are small
+        assert sorted(np.concatenate(asked).tolist()) == list(range(100))
+        assert max(len(part) for part in asked) <= FEW
+        assert min(len(part) for part in asked) >= FEW // 3
+    return at_once, found.off, found.common
+
+
+@pytest.mark.parametrize(
+    ("residual", "right", "off", "common"),
+    [
+        ({"value": 1e-3}, True, 1e-3, 0),
+        ({"value": -1.9e-3}, True, 1.9e-3, 0),
+        ({"value": 2.1e-3}, False, 0, 0),
+        ({"value": -2.1e-3}, False, 0, 0),
+        ({"value": 2.5e-3, "unknown": 1e-3}, True, 1.5e-3, 0),
+        ({"value": 3.5e-3, "unknown": 1e-3}, False, 0, 0),
+        ({"value": 1e-3, "kink": True}, False, 0, 0),
+        ({"value": 0.0, "unknown": 0.04}, False, 0, 0),
+        ({"value": 0.0, "unknown": 0.04, "rounding": 0.01}, False, 0, 0),
+        ({"value": 0.0, "unknown": 0.04, "rounding": 0.02}, True, 0, 0.02),
+        ({"value": 0.0, "unknown": 0.1, "rounding": 0.1}, False, 0, 0),
+        ({"value": 0.0, "unknown": 0.04, "rounding": 0.02, "claimed": 1.0}, False, 0, 0),
+        ({"value": 0.0, "unknown": 0.0, "claimed": 0.0}, True, 0, 0),
+        ({"value": 1e-30, "unknown": 0.0, "claimed": 0.0}, False, 0, 0),
+    ],
+)
+def test_a_group_is_right_at_once_if_what_is_left_along_a_direction_is_known_and_tolerated(
+    residual, right, off, common
+):
+    assert grouped(**residual) == (right, pytest.approx(off), pytest.approx(common))
+
+
+def test_of_several_groups_the_least_known_and_the_furthest_off_count():
+    found = components(np.sum, np.ones(100), np.full(100, 2.0), tolerance=1e-3)
+    for slope in (Slope(1.5e-3, 0), Slope(0, 0.02), Slope(0, 0.04), Slope(1e-4, 0), Slope(0, 0.03)):
+        found.residual = lambda d, allowed, slope=slope: (slope, 1.0)
+        assert found.try_group(np.arange(100), np.random.default_rng(0))
+    assert (found.off, found.common) == (1.5e-3, 0.02)
+
+
+def test_a_group_of_zeros_is_known_relative_to_the_largest_component():
+    found = components(np.sum, np.ones(100), np.r_[np.zeros(90), np.ones(10)], tolerance=1e-3)
+    for unknown, right in ((0.02, True), (0.04, False)):
+        found.residual = lambda d, allowed, unknown=unknown: (Slope(0.0, unknown), 1.0)
+        found.try_components = lambda group: None
+        assert found.try_group(np.arange(90), np.random.default_rng(0)) is right
+    assert found.common == 0
+
+
+@pytest.mark.parametrize("size", [30, 3000])
+def test_the_rounding_of_every_component_is_tolerated_in_a_group_and_no_more(size):
+    rng = np.random.default_rng(0)
+    noise = 2.0**-52 * rng.choice([-1.0, 0.0, 0.0, 1.0], size)
+
+    def right(times):
+        found = components(np.sum, np.ones(size), 1 + times * noise, "complex", tolerance=1e-30)
+        found.try_components = lambda group: None
+        return [found.try_group(np.arange(size), np.random.default_rng(seed)) for seed in range(1, 10)]
+
+    assert all(right(1))
+    assert not all(right(20))
+
+
+@pytest.mark.parametrize("method", ["complex", "difference"])
+def test_what_is_left_along_a_direction_is_the_true_slope_less_the_claimed_one(method):
+    found = components(lambda u: (u @ [3.0, 5.0])[()], [1.0, 2.0], [2.0, 7.0], method)
+    slope, rounding = found.residual(np.array([0.5, 1.0]), 1e-6)
+    assert slope.value == pytest.approx(0.5 - 2.0, rel=1e-9)
+    assert slope.unknown < 1e-6
+    assert (rounding == 0) == (method == "complex")
+
+
+def test_values_of_about_one_size_are_taken_together():
+    with np.errstate(divide="ignore"):
+        groups = list(of_one_size(np.array([1.0, 0.0, -9.9, 10.0, 1e-30, 0.0, 99.0, -1e-30, 0.99])))
+    assert [group.tolist() for group in groups] == [[1, 5], [4, 7], [8], [0, 2], [3, 6]]
+
+
+def test_a_direction_moves_every_component_of_its_group_and_no_other():
+    d = random_direction(np.random.default_rng(0), np.arange(10, 90), 100)
+    assert not d[:10].any()
+    assert not d[90:].any()
+    assert ((np.abs(d[10:90]) >= 0.5) & (np.abs(d[10:90]) <= 1)).all()
+    assert 20 < (d[10:90] > 0).sum() < 60
+    assert len(set(np.abs(d[10:90]))) == 80
+
+
+def warns(u):
+    warnings.warn("too old", DeprecationWarning, stacklevel=1)
+    return (u**2).sum()
+
+
+def drops_what_is_imaginary(u):
+    return (u.astype(float) ** 2).sum() + 0j
+
+
+@pytest.mark.parametrize(
+    ("f", "expected"),
+    [
+        (lambda u: (u**2).sum(), True),
+        (lambda u: 1e12 + (u**2).sum(), True),
+        (warns, True),
+        (lambda u: (u.real**2).sum(), False),
+        (lambda u: (u * u.conj()).sum(), False),
+        (drops_what_is_imaginary, False),
+        (lambda u: np.abs(u).sum(), False),
+        (by_loop(math.exp), False),
+        (lambda u: (u.real**2 + 1j * (2 + 1e-5) * u.real * u.imag).sum(), False),
+        (lambda u: (u.real**2 + 1j * (2 + 1e-9) * u.real * u.imag).sum(), True),
+        (lambda u: u[0] * 1e6 + u[1] + np.abs(u[2]) * 1e-3, False),
+        (lambda u: np.sqrt((u - 0.5) ** 2).sum(), False),
+        (lambda u: u.sum() if u.dtype.kind == "c" or ((u == 0.5).any() and (u == 2).any()) else np.nan, False),
+    ],
+    ids=["squares", "squares beside a constant", "one that warns", "real", "conjugate", "imaginary part dropped",
+         "absolute", "standard library", "off by much", "off by little", "a small part", "kink", "undefined near x"],
+)  # fmt: skip
+@pytest.mark.parametrize("size", [3, MAX_COMPONENTS + 1])
+def test_a_function_is_analytic_if_its_complex_steps_agree_with_its_differences(f, expected, size):
+    x = np.r_[0.5, -1.0, 2.0, np.full(size - 3, 0.75)]
+    truth = 2 * x if size > 3 else np.zeros(3)  # which complex steps tell of a small x
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        function = near(f, x)
+        function.measure_noise(0)
+        assert _is_analytic(function, truth, 1e-3, 0) is expected
+
+
+def in_float32(u):
+    return u.dtype.kind == "f" and u.dtype.itemsize == 4
+
+
+@pytest.mark.parametrize(
+    ("f", "better"),
+    [
+        (lambda u: u.sum(), True),
+        (lambda u: 1e3 + u.sum() - u.dtype.type(1e3), True),
+        (lambda u: u.sum() * (u.dtype.type(1.015) if in_float32(u) else 1), True),
+        (lambda u: u.sum() * (u.dtype.type(0.985) if in_float32(u) else 1), True),
+        (lambda u: u.sum() * (u.dtype.type(1.05) if in_float32(u) else 1), False),
+        (lambda u: u.sum() * (u.dtype.type(0.95) if in_float32(u) else 1), False),
+        (lambda u: -u.sum() * (u.dtype.type(1.05) if in_float32(u) else 1), False),
+        (lambda u: u.astype("f4").sum(), False),
+        (lambda u: u.sum() if in_float32(u) else int("x"), False),
+        (lambda u: (u + 64 - 64).sum() - u.sum() + u[0] * u.dtype.type(1e-9), True),
+    ],
+    ids=["sum", "far from 0", "1.5% more", "1.5% less", "5% more", "5% less", "below 0", "rounded in any case",
+         "float32 alone", "rounding alone"],
+)  # fmt: skip
+def test_a_function_is_judged_in_float64_if_that_is_the_same_function_and_rounds_less(f, better):
+    chosen = _near(f, Tree(np.array([0.3, 0.7, 1.9], "f4")), None, 0)
+    assert chosen.types(0) == (np.float64 if better else np.float32)
+    assert chosen.cast(chosen.x + 1e-12).dtype == np.float64
+    assert (chosen.cast(chosen.x + 1e-12) == chosen.x).all() == (not better)
+
+
+def test_each_array_is_rounded_to_its_own_type():
+    def f(p):
+        return p[0].sum() * p[1].sum() if in_float32(p[0]) else int("x")
+
+    function = _near(f, Tree([N6.astype("f4"), N6]), None, 0)
+    assert [function.types(i) for i in (0, 5, 6, 11)] == [np.float32, np.float32, np.float64, np.float64]
+    u = function.x + 1e-12
+    np.testing.assert_array_equal(function.cast(u), np.r_[function.x[:6], u[6:]])
+
+
+def test_a_function_is_asked_whether_it_is_deterministic_even_if_another_is_the_truth():
+    rng = np.random.default_rng(0)
+    with pytest.raises(md.ArgumentError, match=r"^f must give the same number for the same x, got two, "):
+        check_gradient(lambda u: u.sum() + rng.random(), N6, np.ones(6), reference=np.sum)
+
+
+def test_a_component_that_is_not_finite_is_named_in_whichever_array_it_is():
+    x = [np.ones(2), {"W": np.array([[1.0, 2.5]], "f4")}]
+    for bad in (np.nan, np.inf):
+        gradient = [np.ones(2), {"W": np.array([[1.0, bad]])}]
+        with pytest.raises(
+            WrongGradient, match=rf"^gradient\[1\]\['W'\]\[0, 1\] is {bad}, x\[1\]\['W'\]\[0, 1\] = 2.5$"
+        ):
+            check_gradient(lambda p: p[0].sum() + p[1]["W"].sum(), x, gradient)
+
+
+def test_a_component_is_as_exact_as_the_coarser_of_its_type_in_x_and_in_the_gradient():
+    x = [np.ones(2), np.ones(1, "f4"), np.ones(1), np.ones(1, "f4")]
+    gradient = [np.ones(2), np.ones(1), np.ones(1, "f2"), np.ones(1, int)]
+    claimed, eps = _gradient_of(lambda p: 1.0, Tree(x), gradient)
+    np.testing.assert_array_equal(eps, [2.0**-52, 2.0**-52, 2.0**-23, 2.0**-10, 2.0**-23])
+    assert claimed.dtype == np.float64
+    claimed, _ = _gradient_of(lambda p: 1.0, Tree(np.ones(1, "f4")), np.ones(1, "f4"))
+    assert claimed.dtype == np.float64
+
+
+@pytest.mark.parametrize("method", ["auto", "complex", "difference"])
+def test_a_check_asks_for_the_same_values_every_time(method):
+    def asked():
+        points = []
+
+        def f(u):
+            points.append(u.tolist())
+            return (np.cos(1e6 * u)).sum()
+
+        x = np.r_[0.0, np.full(3, 2 * math.pi)]  # where rounding makes a right gradient seem wrong
+        with contextlib.suppress(WrongGradient):
+            check_gradient(f, x, np.array([0.0, 1e-4, 0, 1e-4]), method=method)
+        return points
+
+    assert asked() == asked()

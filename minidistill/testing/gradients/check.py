@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...checks import ArgumentError, check_count, check_number
-from .components import Components, GradientCheck, WrongGradient, known_to
+from .components import Components, GradientCheck, WrongGradient, known_to, of_one_size, random_direction
 from .derivative import Near
 from .trees import Tree, to_host
 
@@ -59,12 +59,11 @@ def _checked(
     check_number("step", step, above=0)
     size = tree.stops[-1]
     check_count("directions", directions, at_least=1 if size > MAX_COMPONENTS else 0)
-    found, eps = _gradient_of(f, tree, gradient)
-    claimed = np.concatenate([array.astype(np.float64).ravel() for array in found])
+    claimed, eps = _gradient_of(f, tree, gradient)
     near = _near(f, tree, reference, seed)
     coarse = float(eps.max())
     if method == "auto":
-        method = "complex" if _is_analytic(near, claimed, step) else "difference"
+        method = "complex" if _is_analytic(near, claimed, step, seed) else "difference"
     if tolerance is None:
         tolerance = _tolerance(method, coarse)
     check_number("tolerance", tolerance, above=0)
@@ -90,8 +89,8 @@ def _near(f: Any, tree: Tree, reference: Any, seed: int) -> Near:
 
     def near(function: Any, dtypes: list[np.dtype]) -> Near:
         def cast(u: np.ndarray) -> np.ndarray:
-            parts = np.split(u, tree.stops[:-1])
-            return np.concatenate([part.astype(t).astype(np.float64) for part, t in zip(parts, dtypes, strict=True)])
+            parts = enumerate(np.split(u, tree.stops[:-1]))
+            return np.concatenate([part.astype(dtypes[k]) for k, part in parts], dtype=np.float64)
 
         made = Near(_value_of(function, tree, dtypes), tree.vector(), cast, lambda i: dtypes[tree.array_of(i)])
         made.measure_noise(seed)
@@ -122,24 +121,19 @@ def _value_of(f: Any, tree: Tree, dtypes: list[np.dtype]) -> Callable[[np.ndarra
     return value
 
 
-def _is_analytic(near: Near, claimed: np.ndarray, step: float) -> bool:
+def _is_analytic(near: Near, claimed: np.ndarray, step: float, seed: int) -> bool:
     """Return whether f takes complex numbers, and its complex steps agree with differences up to rounding.
 
     Components of about one size are tried together, so that a large one does not hide that a small one is not analytic.
     """
-    size = len(claimed)
+    size, truth, rng = len(claimed), claimed, np.random.default_rng(seed)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", np.exceptions.ComplexWarning)
             if size <= MAX_COMPONENTS:
                 truth = np.array([near.complex_component(i) for i in range(size)])
-            else:
-                near.complex_step(np.ones(size))
-                truth = claimed
-            sizes = np.abs(truth)
-            decades = np.where(sizes > 0, np.floor(np.log10(np.where(sizes > 0, sizes, 1))), -999)
-            for decade in np.unique(decades):
-                d = np.where(decades == decade, np.random.default_rng(1).uniform(0.5, 1.0, size), 0.0)
+            for group in of_one_size(truth):
+                d = random_direction(rng, group, size)
                 by_complex = float(truth @ d) if size <= MAX_COMPONENTS else near.complex_step(d)
                 largest = float(np.abs(truth * d).max())
                 slope = near.direction(d, truth, step).found(partial(known_to, 1e-7 * largest))
@@ -152,8 +146,8 @@ def _is_analytic(near: Near, claimed: np.ndarray, step: float) -> bool:
     return True
 
 
-def _gradient_of(f: Any, tree: Tree, gradient: Any) -> tuple[list[np.ndarray], np.ndarray]:
-    """Return the arrays of the gradient at x, and the rounding of the type of each component."""
+def _gradient_of(f: Any, tree: Tree, gradient: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Return the gradient at x as one vector, and of each component the rounding of its type, or of x's if coarser."""
     try:
         first = f(tree.copied())
     except Exception as error:
@@ -176,13 +170,12 @@ def _gradient_of(f: Any, tree: Tree, gradient: Any) -> tuple[list[np.ndarray], n
         raise ArgumentError("gradient must return an array, got None: does it lack a return?")
     if np.shape(to_host(first)) not in ((), (1,)):
         raise ArgumentError(f"f must return one number, got shape {np.shape(first)}: contract it with a cotangent")
-    found, eps, i = tree.matched(gradient), list[np.ndarray](), 0
-    for array, dtype in zip(found, tree.dtypes, strict=True):
-        for bad in np.flatnonzero(~np.isfinite(array.ravel())):
-            j = i + int(bad)
-            name, at = tree.name("gradient", j), float(tree.vector()[j])
-            raise WrongGradient(f"{name} is {array.ravel()[bad]}, {tree.name('x', j)} = {at!r}")
-        i += array.size
-        kinds = [t for t in (dtype, array.dtype) if t.kind == "f"]
+    found, eps = tree.matched(gradient), list[np.ndarray]()
+    claimed = np.concatenate([array.ravel() for array in found], dtype=np.float64)
+    for bad in np.flatnonzero(~np.isfinite(claimed)).tolist():
+        at = float(tree.vector()[bad])
+        raise WrongGradient(f"{tree.name('gradient', bad)} is {claimed[bad]}, {tree.name('x', bad)} = {at!r}")
+    for k, array in enumerate(found):
+        kinds = [t for t in (tree.dtypes[k], array.dtype) if t.kind == "f"]
         eps.append(np.full(array.size, max(float(np.finfo(t).eps) for t in kinds)))
-    return found, np.concatenate(eps)
+    return claimed, np.concatenate(eps)

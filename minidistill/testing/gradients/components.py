@@ -3,7 +3,8 @@
 At a kink, such as ReLU's at 0, there is no derivative to compare with, only the slopes on its two sides.
 """
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import numpy as np
@@ -12,6 +13,12 @@ from .derivative import CannotJudge, Near, Slope
 from .trees import Place, Tree
 
 FEW = 16  # components that are tried one by one when a direction of theirs is off
+FAR = 1e8 * (1 + 1j)  # where a component is put to see whether f depends on it at all
+
+# how far a right gradient may be off by rounding
+OPERATIONS = 8  # that are rounded one after the other
+NEIGHBOURS, ULPS = 4, 8  # points as near to x as this that x may stand for
+MARGIN = 4  # of safety
 
 
 class WrongGradient(AssertionError):
@@ -107,7 +114,7 @@ class Components:
         elif slope.value == 0 and abs(self.claimed[i]) <= careful.unknown and not self.is_idle(i):
             slope = careful  # a part that is not analytic has a complex slope of 0, and may hide below rounding
         if not self.fits(i, slope):
-            slope = Slope(slope.value, slope.unknown + self.rounding(i, slope), slope.rounding, slope.kink)
+            slope = replace(slope, unknown=slope.unknown + self.rounding(i, slope))
         if self.fits(i, slope):
             return slope
         raise WrongGradient(self.report(i, slope))
@@ -115,7 +122,7 @@ class Components:
     def is_idle(self, i: int) -> bool:
         """Return whether f does not depend on a component at all, however far it moves in the complex plane."""
         u = self.near.x.astype(np.complex128)
-        u[i] += 1e8 * (1 + 1j) * max(1.0, abs(self.near.x[i]))
+        u[i] = FAR
         try:
             return bool(self.near.value(u) == self.near.at)
         except Exception:  # of whatever kind: it does depend on it
@@ -140,16 +147,16 @@ class Components:
                 way = (1 - share) * float(np.abs(near.x).sum())
                 steepest = max(steepest, (abs(value - near.at) - 2 * near.noise) / way)
         if self.method == "complex" or eps > 1e-10:
-            rng, around = np.random.default_rng(i), [slope.value]
-            for _ in range(4):
-                moved = near.elsewhere(near.x * (1 + 8 * eps * rng.uniform(-1, 1, near.x.shape)))
+            rng = np.random.default_rng(i)
+            around = [near.complex_component(i) if self.method == "complex" else slope.value]
+            for _ in range(NEIGHBOURS):
+                moved = near.elsewhere(near.x * (1 + ULPS * eps * rng.uniform(-1, 1, near.x.shape)))
                 if self.method == "complex":
                     around.append(moved.complex_component(i))
                 else:
                     around.append(moved.component(i, self.step).found(partial(self.enough, i)).value)
-            spread = float(np.nanmax(around) - np.nanmin(around)) if np.isfinite(slope.value) else 0.0
-            spread = max(0.0, spread - 4 * slope.unknown)
-        return 32 * eps * steepest + 4 * eps * self.largest + 4 * spread
+            spread = max(0.0, float(np.nanmax(around) - np.nanmin(around)) - MARGIN * slope.unknown)
+        return MARGIN * (OPERATIONS * eps * steepest + eps * self.largest + spread)
 
     def note(self, i: int, slope: Slope) -> None:
         """Keep what a slope that fits says."""
@@ -166,11 +173,8 @@ class Components:
 
     def try_directions(self, directions: int, seed: int) -> None:
         """Try components of about one size together along random directions, and by themselves where that is off."""
-        rng, sizes = np.random.default_rng(seed), np.abs(self.claimed)
-        decades = np.full(len(sizes), -999)
-        decades[sizes > 0] = np.floor(np.log10(sizes[sizes > 0]))
-        for decade in np.unique(decades):
-            group = np.flatnonzero(decades == decade)
+        rng = np.random.default_rng(seed)
+        for group in of_one_size(self.claimed):
             for _ in range(directions):
                 if not self.try_group(group, rng):
                     break
@@ -180,20 +184,20 @@ class Components:
         if len(group) <= FEW:
             self.try_components(group)
             return False
-        d = np.zeros(len(self.claimed))
-        d[group] = rng.choice([-1.0, 1.0], len(group)) * rng.uniform(0.5, 1.0, len(group))
+        d = random_direction(rng, group, len(self.claimed))
         largest = float(np.abs(self.claimed[group]).max())
         allowed = self.tolerance * largest
         slope, rounding = self.residual(d, allowed)
-        allowed += 4 * float(self.eps.max()) * np.sqrt(len(group)) * (largest or self.largest)
+        allowed += MARGIN * float(self.eps.max()) * np.sqrt(len(group)) * (largest or self.largest)
         told = slope.unknown <= max(allowed, min(3 * rounding, 0.03 * (largest or self.largest)))
         if told and abs(slope.value) <= allowed + slope.unknown and not slope.kink:
             self.off = max(self.off, abs(slope.value) - slope.unknown)
             if slope.unknown > allowed and largest:
                 self.common = max(self.common, slope.unknown / largest)
             return True
-        for half in np.array_split(rng.permutation(group), 2):
-            self.try_group(half, rng)
+        half, other = np.array_split(rng.permutation(group), 2)
+        self.try_group(half, rng)
+        self.try_group(other, rng)
         return False
 
     def residual(self, d: np.ndarray, allowed: float) -> tuple[Slope, float]:
@@ -234,6 +238,20 @@ class Components:
         place = self.tree.place
         kinks, untold = ([place(i) for i in sorted(indices)] for indices in (self.kinks, self.shares))
         return GradientCheck(error, self.method, kinks, unknown, untold)
+
+
+def of_one_size(values: np.ndarray) -> Iterator[np.ndarray]:
+    """Yield the indices of the zeros, and of the values of each decade."""
+    decades = np.floor(np.log10(np.abs(values)))  # -inf of 0
+    for decade in np.unique(decades):
+        yield np.flatnonzero(decades == decade)
+
+
+def random_direction(rng: np.random.Generator, group: np.ndarray, size: int) -> np.ndarray:
+    """Return a direction along which each component of a group moves, and no other."""
+    d = np.zeros(size)
+    d[group] = rng.choice([-1.0, 1.0], len(group)) * rng.uniform(0.5, 1.0, len(group))
+    return d
 
 
 def known_to(most: float, slope: Slope) -> bool:

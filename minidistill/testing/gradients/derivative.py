@@ -18,8 +18,12 @@ from ...checks import ArgumentError
 COMPLEX_STEP = 1e-30  # its square vanishes beside 1: no truncation error (Squire and Trapp 1998)
 MOST_EVALUATIONS = 100_000
 LARGER, DEEPER = 4, 3  # steps tried above the first where rounding hides the slope; below it before anyone is accused
-
+DEEPEST = 30  # of the steps from an x of 0, which can be halved for ever
+SMALLEST = 64  # roundings of x: the smallest step
 TINY = 1e-250
+NOISE_STEPS = (1e-11, 1e-8, 1e-5)  # relative to x, at which rounding is looked for
+NOISE_POINTS = range(-4, 4)
+SIGMAS = 6  # of the rounding of one value, which none exceeds
 
 Line = Callable[[float], tuple[float, float]]  # from a step t to the step really taken, and f there
 
@@ -87,7 +91,7 @@ class Slopes:
         """Return the slope on one side, 0 for the right and 1 for the left, extrapolated from steps k and k + 1."""
         far, near, noise = self.sides(k)[side], self.sides(k + 1)[side], self.sides(k + 1)[2]
         change = abs(near - far)
-        return Slope(near + (near - far) / 3, change + 3 * noise, 3 * noise) if np.isfinite(change) else NOTHING
+        return Slope(near + (near - far) / 3, change + 3 * noise) if np.isfinite(change) else NOTHING
 
     def found(self, enough: Callable[[Slope], bool], thorough: bool = False) -> Slope:
         """Return the slope, from as few steps as are `enough`, or from all that can add to it.
@@ -97,10 +101,8 @@ class Slopes:
         best = self.central(0)
         if enough(best) and not thorough:
             return best
-        deepest, k = 30, 0
-        if self.smallest > TINY:  # x is not 0, and may be as near to the border of f's domain as to 0
-            deepest = max(deepest, int(np.log(self.step / self.smallest) / np.log(4)))
-        while k < deepest and self.step / 4.0 ** (k + 2) >= self.smallest:
+        k = 0  # an x that is not 0 may be as near to the border of f's domain as to 0
+        while self.step / 4.0 ** (k + 2) >= self.smallest and (k < DEEPEST or self.smallest > TINY):
             least = 2 * self.noise * 4.0 ** (k + 2) / self.step  # rounding at the next step
             if least >= best.unknown and not (thorough and k < DEEPER):
                 break
@@ -129,10 +131,10 @@ class Slopes:
         if right.agrees(left):
             return both
         gap = abs(right.value - left.value)
-        fits = [side for side in (right, left) if side.agrees(both, gap / 10)]
+        fits = [side for side in (right, left) if side.agrees(both, 0.1 * gap)]
         if len(fits) == 2:
             unknown = gap / 2 + right.unknown + left.unknown
-            return Slope(right.value / 2 + left.value / 2, unknown, both.rounding, kink=True)
+            return Slope(right.value / 2 + left.value / 2, unknown, kink=True)
         return min(*fits, both, key=lambda one: one.unknown) if fits else both
 
 
@@ -168,7 +170,7 @@ class Near:
         self.at = float(np.real(first))
         if not np.isfinite(self.at):
             raise ArgumentError(f"f must be finite at x, got {self.at}")
-        self.eps = float(np.finfo(first.dtype).eps) if first.dtype.kind in "fc" else 2.0**-52
+        self.eps = float(np.finfo(first.dtype).eps) if first.dtype.kind in ("f", "c") else 2.0**-52
         self.noise = self.eps * abs(self.at)
         self.require_same(x, self.at)
         self.require_same(x, self.at)
@@ -176,7 +178,7 @@ class Near:
     def require_same(self, u: np.ndarray, before: float) -> None:
         """Raise ArgumentError unless f gives at u what it gave before."""
         again = self.evaluate(u)
-        if again != before and not (np.isnan(again) and np.isnan(before)):
+        if again != before:
             raise ArgumentError(
                 f"f must give the same number for the same x, got two, {before!r} and {again!r}: freeze its dropout "
                 "mask or its seed"
@@ -201,13 +203,13 @@ class Near:
             u[i] = number(start + t)
             return float(u[i]) - start, self.evaluate(u)
 
-        smallest = 64 * float(np.spacing(number(abs(start)))) if start else TINY
+        smallest = SMALLEST * float(np.spacing(number(abs(start)))) if start else TINY
         return Slopes(line, self.at, self.noise, self.eps, max(step * max(1.0, abs(start)), smallest), smallest)
 
     def direction(self, d: np.ndarray, claimed: np.ndarray, step: float) -> Slopes:
         """Return the slopes of f minus what a claimed gradient makes of the same step, along d: 0 where it is right."""
         moved = np.abs(self.x[d != 0])
-        smallest = max(64 * self.finest * float(moved.min()), TINY)
+        smallest = max(SMALLEST * self.finest * float(moved.min()), TINY)
         line = self.line_along(d, claimed)
         return Slopes(line, self.at, self.noise, self.eps, max(step * max(1.0, float(moved.min())), smallest), smallest)
 
@@ -236,18 +238,17 @@ class Near:
         size = np.abs(self.x) if self.x.any() else np.ones(self.x.shape)
         d = size * rng.uniform(0.5, 1.0, size.shape) * rng.choice([-1.0, 1.0], size.shape)
         grid = np.ldexp(self.finest, np.frexp(size)[1])  # steps on it round nothing
-        for r in (1e-11, 1e-8, 1e-5) if self.finest < 1e-10 else (32 * self.finest,):
-            moved = [self.cast(self.x + j * np.rint(r * d / grid) * grid) for j in range(-4, 4)]
+        for r in NOISE_STEPS if self.finest < 1e-10 else (32 * self.finest,):
+            moved = [self.cast(self.x + j * np.rint(r * d / grid) * grid) for j in NOISE_POINTS]
             values = np.array([self.evaluate(u) for u in moved])
             if not np.isfinite(values).all():
-                continue
-            if r <= 1e-11 or self.finest > 1e-10:
-                for u, before in zip(moved, values, strict=True):
-                    self.require_same(u, before)
+                return
+            for k, u in enumerate(moved):
+                self.require_same(u, values[k])
             found = min(
                 float(np.median(np.abs(np.diff(values, k)))) * factorial(k) / factorial(2 * k) ** 0.5 for k in (2, 3, 4)
             )
-            self.noise = max(self.noise, 6 * found, _granularity(values, self.noise))
+            self.noise = max(self.noise, SIGMAS * found, _granularity(values, self.noise))
             if len(set(values.tolist())) > 4:
                 return
 
@@ -293,5 +294,5 @@ def _granularity(values: np.ndarray, noise: float) -> float:
     whole = (np.abs(mantissas) * 2.0**53).astype(np.int64)
     if not len(whole):
         return 0.0
-    found = float(np.ldexp((whole & -whole).astype(np.float64), exponents - 53).min())
+    found = float(np.ldexp(whole & -whole, exponents - 53).min())
     return found if 8 * noise < found < 2.0**-12 else 0.0
