@@ -18,6 +18,7 @@ from minidistill.testing.losses.gradient_laws import _worst
 from minidistill.testing.losses.judge import Broken, Case, Judge
 from minidistill.testing.losses.laws import LAWS
 from minidistill.testing.losses.terms import Term
+from minidistill.testing.losses.value_laws import _shift
 
 CASE = Case(np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[0.0, 1.0], [3.0, 0.0]]), 2.0, np.array([1, 0]), 0.25)
 SOFT, MIXED = museum.kl_sum_t2, museum.alpha_weighs_the_soft_term
@@ -704,16 +705,19 @@ def test_of_a_soft_term_without_a_formula_the_power_is_not_known_and_no_mistake(
     ids=["float64", "float32", "with a hard term"],
 )  # fmt: skip
 def test_a_slope_is_taken_over_a_part_of_T_or_of_1_if_a_hard_term_varies_on_it(known, part, hard, T):
+    directions = []
     for z in (CASE.z, CASE.z + 1, CASE.z - 2):
         asked = []
 
         def loss(at, v, T, *rest, z=z, asked=asked):
             asked.append(np.abs(at - z).max())
+            directions.append(np.sign(at - z))
             return known(at, v, T, *rest)
 
         assert says("the_gradient_is_the_derivative_of_the_value", loss, Case(z, CASE.v, T, CASE.y), known) is None
         longest = part * (min(T, 1.0) if hard else T)
         assert longest / 2 <= max(asked) <= longest * (1 + 1e-6)
+    assert any(len({*direction.flat}) == 2 for direction in directions), "some logits go up and others down"
 
 
 @pytest.mark.parametrize("T", [0.1, 1.0, 1e4])
@@ -740,6 +744,19 @@ def test_a_row_of_a_gradient_is_held_as_finely_in_a_large_batch_as_in_a_small_on
     for case in (CASE, Case(z, v, 2.0, y)):
         assert says(law, loss(1e-12), case) is None
         assert says(law, loss(1e-8), case) is not None
+
+
+def test_a_row_of_a_gradient_may_be_off_by_a_few_roundings_of_the_largest_component():
+    for size in (1e-6, 1e6):
+        for x, holds in ((1e-11, True), (1e-9, False)):
+            loss = lambda z, v, T, x=x, size=size: (0.0, size * np.array([[1, x - 1], [0, 0]]))  # noqa: E731
+            found = says("rows_of_the_gradient_sum_to_0", loss, gradient_noise=lambda *_: np.zeros((2, 2)))
+            assert (found is None) == holds
+
+
+def test_rows_are_shifted_by_3_6_or_9():
+    u = np.arange(21.0).reshape(7, 3)
+    np.testing.assert_array_equal(_shift(u) - u, np.array([3, 6, 9, 3, 6, 9, 3])[:, None] + 0 * u)
 
 
 def test_where_student_equals_teacher_no_step_is_asked_for_at_any_temperature():
@@ -778,9 +795,11 @@ def test_the_limit_of_high_temperatures_is_asked_of_logits_of_up_to_10():
 @pytest.mark.parametrize(("x", "holds"), [(0.0, True), (1e-12, True), (1e-9, False), (-1e-9, False)])
 def test_a_gradient_of_a_sum_is_that_of_its_parts_up_to_the_rounding_of_its_largest(x, holds, size):
     def outcome(z, v, T, y, alpha):
+        assert y.shape == z.shape[:1]
         return Outcome(1.0, alpha * size * z)
 
     def in_a_sum(z, v, T, y, alpha):
+        assert y.shape == z.shape[:1]
         gradient = 2 * alpha * size * z + 1
         gradient[1, 2] += x * (1 + np.abs(alpha * size * z).max())
         return Outcome(1.0, gradient)
@@ -848,9 +867,11 @@ def test_a_gradient_of_an_unknown_factor_is_held_to_q_minus_p_up_to_what_its_typ
     law = "the_gradient_is_proportional_to_q_minus_p"
     in_float32 = lambda z, v, T: float(of_no_power(z.astype("f"), v.astype("f"), T))  # noqa: E731
     for known, rounded, wrong in ((of_no_power, 3e-6, 3e-5), (in_float32, 2e-4, 3e-3)):
-        for x, holds in ((rounded, True), (wrong, False)):
-            loss = lambda z, v, T, x=x: (0.0, museum.difference(z, v, T) * [1, 1 + x])  # noqa: E731
-            assert (says(law, loss, known=known) is None) == holds
+        for case in (CASE, Case(CASE.z, CASE.z + np.array([[0.2, 0.0], [0.0, 0.1]]), 2.0, CASE.y)):
+            for x, holds in ((rounded, True), (wrong, False)):
+                for c in (1e-4, 1e4):
+                    loss = lambda z, v, T, x=x, c=c: (0.0, c * museum.difference(z, v, T) * [1, 1 + x])  # noqa: E731
+                    assert (says(law, loss, case, known=known) is None) == holds
     against = lambda z, v, T: (0.0, -museum.difference(z, v, T))  # noqa: E731
     for by, holds in ((1e-3, True), (1e-2, False)):  # a q - p of a quarter of it, over T
         case = Case(CASE.z, CASE.z + np.array([[by, 0.0], [0.0, 0.0]]), 1.0, CASE.y)
@@ -891,6 +912,9 @@ def with_hard(**fields):
          with_hard(sums=len, of_B=-1.0, of_N=-1.0, constant=1.0),
          "it is a mean: divided by a power of the number of classes"),
         ("the_hard_term_is_the_cross_entropy_with_the_labels", with_hard(sums=len, of_B=-1.0, power=None), None),
+        ("the_gradient_of_the_hard_term_is_q_minus_the_labels", with_hard(sums=len, power=None, shares=max), None),
+        ("the_gradient_of_the_hard_term_is_q_minus_the_labels", with_hard(sums=len, power=0.0), None),
+        ("the_gradient_of_the_hard_term_is_q_minus_the_labels", SimpleNamespace(hard_term=None), None),
     ],
 )  # fmt: skip
 def test_a_hard_term_that_is_known_to_be_wrong_is_told_without_asking(law, judge, text):
