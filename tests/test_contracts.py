@@ -265,7 +265,7 @@ class Watched(LayerNorm):
         self.given.append(entry | {"index": self.index, "seed": self.seed, "backend": type(self.backend)})
         return super().forward(x, out, step)
 
-    def backward(self, dy, out, momentum=0.0):
+    def backward(self, dy, out, momentum):
         self.given.append({"dy": dy.copy(), "momentum": momentum, "dgamma": self.dgamma.copy()})
         return super().backward(dy, out, momentum)
 
@@ -307,7 +307,10 @@ def test_a_checked_layer_is_given_random_numbers_that_are_the_seeds(monkeypatch)
 
 def test_the_replicas_of_a_checked_layer_differ_in_all_that_they_are_given(monkeypatch):
     monkeypatch.setattr(layers, "check_gradient", lambda *arguments, **options: None)
-    together = [one for one in given_to_a_layer(monkeypatch) if "x" in one and one["x"].ndim > 2]
+    forwards = [one for one in given_to_a_layer(monkeypatch) if "x" in one]
+    assert (forwards[0]["step"], forwards[0]["seed"]) == (1, random.seed_key(0))  # if none are asked for
+    together = [one for one in forwards if one["x"].ndim > 2]
+    assert together
     for one in together:
         for name in ("x", "gamma", "beta"):
             assert (one[name][0] != one[name][1]).all()

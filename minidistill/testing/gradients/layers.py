@@ -121,7 +121,7 @@ class _Trial:
             np.copyto({"x": x, "y": y}[spoil], np.nan)
         for name, array in (old or {}).items():
             getattr(layer, f"d{name}")[...] = array
-        out = _unwritten(x.shape, x.dtype) if wants_dx else None
+        out = _unwritten(x.shape) if wants_dx else None
         dx = layer.backward(dy, out, momentum)
         if dx is not out:
             raise WrongLayer(
@@ -138,7 +138,7 @@ def _require_any_batch(name: str, trial: "_Trial", dx: Array, gradients: dict[st
         layer.forward(x[:-1].copy(), y[:-1].copy(), trial.step)
         layer.scratch = layer.make_scratch(x.shape)
         layer.forward(x, y, trial.step)
-        again = layer.backward(_cotangent(y.shape, trial.seed), _unwritten(x.shape, x.dtype), 0.0)
+        again = layer.backward(_cotangent(y.shape, trial.seed), _unwritten(x.shape), 0.0)
     except (ValueError, IndexError) as error:
         raise WrongLayer(f"{name} must give the same after a batch of another size, got {error}") from error
     for key, found, truth in (("x", again, dx), *((k, getattr(layer, f"d{k}"), g) for k, g in gradients.items())):
@@ -186,7 +186,7 @@ def _require_close(what: str, found: Any, truth: Array) -> None:
         raise WrongLayer(f"{what}: off by {error:.3g}, where the largest number is {scale:.3g}")
 
 
-def _unwritten(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _unwritten(shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray:
     """Return an array of NaN, which shows in what is made of a number of it."""
     return np.full(shape, np.nan, dtype)
 
