@@ -7,7 +7,11 @@ import numpy as np
 from .domain import Domain, Mix, random_batch
 from .forms import Sums, log_softmax
 from .frameworks import Unusable
-from .terms import Shares, Term, scale, value_of
+from .terms import SEEDS, Shares, Term, scale, value_of
+
+MOST_CLASSES = 12  # of weights that are measured: each pair of classes is an unknown
+SPARE = 8  # batches more than there are unknowns
+APART, MEASURED = 1e3, 1e4  # roundings by which measured numbers differ, and to which they are known
 
 
 def hard_term(domain: Domain, mix: Mix) -> Term:
@@ -17,7 +21,7 @@ def hard_term(domain: Domain, mix: Mix) -> Term:
         if _fits(domain, mix, shares):
             term.kind, term.shares, term.sums = kind, shares, _sums(shares)
             if weighted:
-                term.classes, term.slack = domain.base[1], 1e4 * domain.epsilon
+                term.classes, term.slack = domain.base[1], MEASURED * domain.epsilon
             break
     scale(domain, term)
     return term
@@ -31,23 +35,23 @@ def _guesses(domain: Domain, mix: Mix) -> Iterator[tuple[str, Shares, bool]]:
     """
     yield "cross-entropy", _shares(), False
     N = domain.base[1]
-    A = _targets(domain, mix, N)
+    A = _targets(domain, mix)
     if A is None:
         return
     own, others = A.diagonal(), (A.sum(axis=0) - A.diagonal()) / (N - 1)
-    weights, noise = own / own.mean(), max(1e-9, 1e3 * domain.epsilon) * np.abs(A).max()
-    if not (own > 0).all() or np.abs(A - np.where(np.eye(N), own, others)).max() > noise:
+    if not (own > 0).all():
         return
+    noise = APART * domain.epsilon * own.max()
     epsilon = N / (N + float((own / others).mean()) - 1) if (others > noise).all() else 0.0
+    if np.ptp(own) > noise:
+        kind = f"weighted, label smoothing {epsilon:.3g}" if epsilon else "weighted"
+        for divided in (False, True):
+            yield kind, _shares(own / own.mean(), epsilon, divided=divided), True
+        return
     digits = 6 if domain.epsilon < 1e-9 else 3
     for times, by_others in ((1.0, False), ((N - 1) / N, True)):  # ε / N for each class, or ε / (N - 1) for the others
         e = float(f"{times * epsilon:.{digits}g}")  # somebody chose it
-        if np.ptp(own) <= noise:
-            yield f"label smoothing {e:.3g}", _shares(None, e, by_others), False
-        for divided in (False, True):
-            kind = f"weighted, label smoothing {e:.3g}" if e else "weighted"
-            if np.ptp(own) > noise:
-                yield kind, _shares(weights, e, by_others, divided), True
+        yield f"label smoothing {e:.3g}", _shares(None, e, by_others), False
 
 
 def _shares(
@@ -71,34 +75,32 @@ def _sums(shares: Shares) -> Sums:
 
 def _fits(domain: Domain, mix: Mix, shares: Shares) -> bool:
     """Return whether the values are in one positive proportion to a formula, and at another N as well."""
-    N, same, sums = domain.base[1], max(1e-6, 1e3 * domain.epsilon), _sums(shares)
-    for n in (N, N - 1):
+    (B, N), same, sums = domain.base, max(1e-6, APART * domain.epsilon), _sums(shares)
+    for n in (N, max(N - 1, 2)):
         try:
-            batches = [random_batch(4, n, seed) for seed in range(6)]
+            batches = [random_batch(B, n, seed) for seed in SEEDS]
             ratios = [
                 domain.at(mix, z, v, domain.T, y).value / value_of(sums, z, v, domain.T, y) for z, v, y in batches
             ]
-        except (Unusable, IndexError, ValueError):
-            return n < N  # it knows no other N, or the formula does
+        except (Unusable, ValueError):  # it knows no other N, or the formula does
+            return n < N
         if not (min(ratios) > 0 and np.ptp(ratios) <= same * max(ratios)):
             return False
     return True
 
 
-def _targets(domain: Domain, mix: Mix, N: int) -> np.ndarray | None:
-    """Return A (N, N) of a hard term that is Σ_ij A_ij (-log q_ij) for the labels 0, 1, ..., N - 1; None if none is."""
-    y, T = np.arange(N), domain.T
-    if N > 12:  # too many unknowns
+def _targets(domain: Domain, mix: Mix) -> np.ndarray | None:
+    """Return the A (N, N) by which Σ_ij A_ij (-log q_ij) is nearest to the hard term for the labels 0, 1, ..., N - 1.
+
+    None if it is not to be asked for so many classes. Whether the hard term is such a sum at all, _fits tells.
+    """
+    N = domain.base[1]
+    if N > MOST_CLASSES:
         return None
-    batches = [random_batch(N, N, seed)[:2] for seed in range(N * N + 8)]
+    batches = [random_batch(N, N, seed)[:2] for seed in range(N * N + SPARE)]
     try:
-        found = [domain.at(mix, z, v, T, y) for z, v in batches]
+        values = np.array([domain.at(mix, z, v, domain.T, np.arange(N)).value for z, v in batches])
     except Unusable:
         return None
-    values = np.array([one.value for one in found])
-    if not np.isfinite(values).all() or not values.any():
-        return None
     features = np.array([-log_softmax(z).ravel() for z, _ in batches])
-    A = np.linalg.lstsq(features, values, rcond=None)[0]
-    off = np.abs(features @ A - values).max()
-    return A.reshape(N, N) if off <= max(1e-8, 64 * domain.epsilon) * max(one.size for one in found) else None
+    return np.asarray((np.linalg.pinv(features) @ values).reshape(N, N))

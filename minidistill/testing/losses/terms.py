@@ -10,6 +10,10 @@ from .forms import FORMS, Form, Sums
 from .frameworks import Unusable
 
 SAME = 1e-4  # two ratios to a formula are one, relative; in float16 less is asked
+ROUNDINGS = 16  # that a few operations in a row may make
+SURE = 0.1  # a ratio that rounding may change by more, relative, tells nothing
+SEEDS = range(6)  # of the random batches on which a formula is told
+CLASSES = (10, 5, 100, 2, 3, 1000)  # other N that a term is asked for, until one is answered
 REDUCTIONS: dict[tuple[float, float], str] = {
     (-1, 0): "batchmean",
     (0, 0): "sum",
@@ -68,7 +72,7 @@ class Term:
 def rounding(epsilon: float, z: np.ndarray, v: np.ndarray, T: float) -> float:
     """Return the error that the loss's arithmetic may make in log q of one row, and so in each row of a divergence."""
     largest = float(max(np.abs(z).max(), np.abs(v).max()))
-    return float(16 * epsilon * (1 + np.log(z.shape[-1]) + largest / T))
+    return float(ROUNDINGS * epsilon * (1 + np.log(z.shape[1]) + largest / T))
 
 
 def value_of(sums: Sums, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) -> float:
@@ -79,20 +83,18 @@ def value_of(sums: Sums, z: np.ndarray, v: np.ndarray, T: float, y: np.ndarray) 
 def soft_term(domain: Domain, mix: Mix) -> Term:
     """Return the soft term: its formula, if it is one of FORMS, and the factor."""
     (B, N), T, term = domain.base, domain.T, Term(mix)
-    same = max(SAME, 16 * domain.epsilon)
-    tried = [(T, seed) for seed in range(6)]
-    batches = [random_batch(B, N, seed) for _, seed in tried]
+    same = max(SAME, ROUNDINGS * domain.epsilon)
+    batches = [(z, v, _labels(domain, y)) for z, v, y in (random_batch(B, N, seed) for seed in SEEDS)]
     found = np.array([domain.at(mix, z, v, T, y).value for z, v, y in batches])
     if not np.isfinite(found).all():
         return term
+    other = next((float(t) for t in domain.temperatures if t not in (T, 1)), T)  # at 1 many forms are one
     nearest = np.inf
     for name, form in FORMS.items():
-        if term.form is not None and not (form.word and form.word == term.form.word):  # variants of one are near
-            continue
-        if not domain.loss.takes_labels:
-            batches = [(z, v, np.zeros(B, dtype=np.int64)) for z, v, _ in batches]
+        if term.form is not None and not (form.word and form.word == term.form.word):
+            break  # variants of one, which stand side by side, are near
         parts = np.array([form.sums(z, v, T, y) for z, v, y in batches])
-        weights = np.linalg.lstsq(parts, found, rcond=None)[0]
+        weights = np.linalg.pinv(parts) @ found
         off = np.abs(parts @ weights - found).max()
         if (
             not off <= min(same * np.abs(found).max(), nearest / 10)
@@ -100,9 +102,6 @@ def soft_term(domain: Domain, mix: Mix) -> Term:
         ):
             continue
         sums = form.sums if len(weights) == 1 else _weighted(form, weights / weights[-1])
-        other = next(
-            (t for t in (2.0, 3.0, 10.0, *domain.temperatures) if t in domain.temperatures and t not in (T, 1)), T
-        )
         pairs = [(domain.at(mix, z, v, other, y).value, value_of(sums, z, v, other, y)) for z, v, y in batches]
         ratios = np.array([value / formula for value, formula in pairs])
         if np.ptp(ratios) <= 4 * same * np.abs(ratios).max():
@@ -115,7 +114,12 @@ def soft_term(domain: Domain, mix: Mix) -> Term:
 
 
 def _weighted(form: Form, weights: np.ndarray) -> Sums:
-    return lambda z, v, T, y: (sum(w * part for w, part in zip(weights, form.sums(z, v, T, y), strict=True)),)
+    return lambda z, v, T, y: (weights @ np.array(form.sums(z, v, T, y)),)
+
+
+def _labels(domain: Domain, y: np.ndarray) -> np.ndarray:
+    """Return the labels that a formula is asked with: 0 where the loss takes none."""
+    return y if domain.loss.takes_labels else np.zeros_like(y)
 
 
 def scale(domain: Domain, term: Term) -> None:
@@ -125,41 +129,37 @@ def scale(domain: Domain, term: Term) -> None:
     def ratio(B: int, N: int, T: float, seed: int = 0) -> tuple[float, float]:
         """Return value / formula, and how far rounding may change it."""
         z, v, y = random_batch(B, N, seed)
-        y = y if domain.loss.takes_labels else np.zeros_like(y)
+        y = _labels(domain, y)
         try:
             found = domain.at(term.mix, z, v, T, y)
         except Unusable:
-            return np.nan, 1.0
+            return np.nan, np.inf
+        if not np.isfinite(found.value):
+            return np.nan, np.inf
         formula = value_of(term.sums, z, v, T, y) if term.sums else 1.0
         off = B * rounding(max(domain.epsilon, term.epsilon), z, v, T) / abs(formula)
-        off += 16 * domain.epsilon * found.size / max(abs(found.value), 1e-300)
+        off += ROUNDINGS * domain.epsilon * found.size / max(abs(found.value), 1e-300)
         return found.value / formula, max(off, 1e-9)
 
     temperatures = sorted(float(T) for T in domain.temperatures)
     ratios, off = np.array([ratio(B, N, T) for T in temperatures]).T
-    with np.errstate(all="ignore"):
-        logs, log_T = np.log(np.abs(ratios)), np.log(temperatures)
-        good = np.isfinite(logs) & (off < max(0.1, 2 * np.nanmin(off)))
-        run, rise = (np.subtract.outer(x[good], x[good]) for x in (log_T, logs))
-        slopes = rise[run > 0.2] / run[run > 0.2]
+    good = (ratios != 0) & (off < max(SURE, 2 * off.min()))
+    run, rise = (np.subtract.outer(x, x) for x in (np.log(temperatures)[good], np.log(np.abs(ratios[good]))))
+    slopes = rise[run > 0.2] / run[run > 0.2]
     power = float(np.median(slopes)) if slopes.size else 0.0
     power = round(power, 2 if domain.epsilon < 1e-4 else 0) + 0.0
     level = ratios / np.array(temperatures) ** power
     constant = float(np.median(level[good])) if good.any() else np.nan
-    with np.errstate(all="ignore"):
-        wrong = ~(np.abs(level / constant - 1) <= np.maximum(off, 0.01 if power != round(power) else 0))
-    wrong &= ~(off >= 0.1)
+    wrong = ~(np.abs(level / constant - 1) <= np.maximum(off, 0.01 if power != round(power) else 0))
+    wrong &= ~(off >= SURE)
     for i in np.flatnonzero(wrong):  # a factor is the same for other logits
-        wrong[i] = abs(ratio(B, N, temperatures[i], 1)[0] - ratios[i]) <= max(1e-3, off[i]) * abs(ratios[i])
-    term.bent = {T: float(x / constant) for T, x, w in zip(temperatures, level, wrong, strict=True) if w}
+        if abs(ratio(B, N, temperatures[i], 1)[0] - ratios[i]) <= max(1e-3, off[i]) * abs(ratios[i]):
+            term.bent[temperatures[i]] = float(level[i] / constant)
+    here, _ = ratio(B, N, T0)
     term.power = power if 3 * len(term.bent) <= len(temperatures) and np.isfinite(constant) else None
-    if term.sums is None or term.power is None:
-        term.constant, _ = ratio(B, N, T0)
-    else:
-        term.constant = constant
+    term.constant = here if term.power is None else constant
     if term.sums is None:
         return
-    here, _ = ratio(B, N, T0)
 
     def exponent(size: tuple[int, int], more: float) -> float | None:
         there, off = ratio(*size, T0)
@@ -169,14 +169,14 @@ def scale(domain: Domain, term: Term) -> None:
         return float(round(found)) if abs(found - round(found)) < max(0.01, 10 * off) else found
 
     of_B = exponent((2 * B, N), 2)
-    of_N = exponent((B, 2 * N), 2) if term.classes is None else None
-    if of_N is None and term.classes is None:
-        of_N = next((e for n in (2, 10, 100, N + 1) if n != N and (e := exponent((B, n), n / N)) is not None), None)
+    of_N = None
+    if term.classes is None:
+        of_N = next((e for n in CLASSES if n != N and (e := exponent((B, n), n / N)) is not None), None)
     guesses = [
         (b, n) for b in ((-1.0, 0.0) if of_B is None else (of_B,)) for n in ((0.0, -1.0) if of_N is None else (of_N,))
     ]
     constants = [term.constant / (float(B) ** b * float(N) ** n) for b, n in guesses]
     best = min(range(len(guesses)), key=lambda i: abs(constants[i] - 1))  # where B or N is fixed, the simplest
     (term.of_B, term.of_N), term.constant = guesses[best], constants[best]
-    if abs(term.constant - 1) < 8 * domain.epsilon:
+    if abs(term.constant - 1) < ROUNDINGS * domain.epsilon:
         term.constant = 1.0
