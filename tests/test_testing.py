@@ -39,25 +39,14 @@ from minidistill.testing.losses.domain import (
     random_batch,
 )
 from minidistill.testing.losses.fingerprint import Fingerprint, leading
-from minidistill.testing.losses.forms import FORMS, LATER, log_softmax
+from minidistill.testing.losses.forms import FORMS, LATER, decoupled, log_softmax
 from minidistill.testing.losses.frameworks import Loss, Outcome, Unusable
+from minidistill.testing.losses.hard import hard_term
 from minidistill.testing.losses.judge import Broken, Case, Judge, _temperature
 from minidistill.testing.losses.laws import LAWS, Law
 from minidistill.testing.losses.report import WANTED, Report, _expectation
 from minidistill.testing.losses.search import Pool, Verdict, drawn, has, try_law
 from minidistill.testing.losses.targets import _looks_like_a_loss, find_losses, load_function, name_of
-from minidistill.testing.losses.terms import Term
-from minidistill.testing.losses.weights import Unrecognised, Weights
-from minidistill.testing.losses.domain import Domain, random_batch
-from minidistill.testing.losses.fingerprint import Fingerprint
-from minidistill.testing.losses.forms import FORMS, LATER, decoupled, log_softmax
-from minidistill.testing.losses.frameworks import Loss, Outcome
-from minidistill.testing.losses.hard import hard_term
-from minidistill.testing.losses.judge import Broken, Case, Judge
-from minidistill.testing.losses.laws import LAWS, Law
-from minidistill.testing.losses.report import WANTED, Report, _expectation
-from minidistill.testing.losses.search import Verdict, drawn, has, try_law
-from minidistill.testing.losses.targets import load_function
 from minidistill.testing.losses.terms import Term, rounding, scale, soft_term, value_of
 from minidistill.testing.losses.weights import Unrecognised, Weights, weights_of
 
