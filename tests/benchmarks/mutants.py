@@ -71,6 +71,25 @@ REASONS = [  # a pattern over "name\n-removed\n+added", and why the two do the s
     (r"Slopesǁcentral.*\n.*model = .*\n.*/ 4", "an estimate of an error, which a quarter less does not mend or break"),
     (r"x__guesses.*\n.*\n.*digits = 7", "the weights that are guessed have fewer digits"),
     (r"x__call_torch.*\n.*np.asarray\(rest", "the labels are int64 already"),
+    (r"Domainǁ_precision.*\n.*\n.*(/= 1 \+ by|= 1 - by)", "a type loses a change down as it does one up"),
+    (r"Domainǁ_precision.*\n.*\n.*len\(heard\) > 4", "a place more must be heard"),
+    (r"Domainǁ_precision.*\n.*\n.*places\[1\]", "T is the same at every place"),
+    (r"x__described.*\n.*\n.*(low <=|<= high|<= low|>= high)", "what is refused is not answered, and low and high are"),
+    (r"x_name_of.*\n.*\n.*__name__., .XXXX", "no module holds such a name"),
+    (r"x_jensen_shannon.*\n.*below = r\.real", "both forms are exact at the border between them, and near it"),
+    (r"x_compare.*\n.*near = .*\n.*abs\(apart\) < ", "both ways are rounded alike at the border between them"),
+    (r"x_kl_rows.*\n.*small, series = .*\n.*<= 0.05", "both forms are exact at the border between them"),
+    (
+        r"(x_kl_rows|x_compare).*\n.*\n.*where\((small, r|safe, d), 1\)",
+        "the value where the condition is False is not taken",
+    ),
+    (r"zip\(.*, strict=(False|None)\)", "strict guards against lengths that cannot differ here"),
+    (
+        r"x__require_replicas.*\n.*(np\.flip|trial\.seed \+ 1)",
+        "any other numbers will do for the second replica",
+    ),
+    (r"optimizers\.x__descend.*\n.*replica_shape, 5, n.*\n.*replica_shape, 6, n", "a batch of any size will do"),
+    (r"x__unwritten.*\n.*\n.*np\.full\(shape, None", "None is NaN"),
 ]
 
 
