@@ -336,7 +336,7 @@ def main() -> None:
     options = parser.parse_args()
     make(options.jobs)
     done = {name: code for codes in exit_codes().values() for name, code in codes.items()}
-    counted = drawn(options.draw) if options.draw else list(done)
+    counted = drawn(options.draw) if options.draw else list(metas())
     new = [name for name in counted if done[name] is None]
     again = [name for name in counted if done[name] not in {None, *KILLED} and not reason(name)]
     if wanted := [*new, *(again if options.again else [])]:
