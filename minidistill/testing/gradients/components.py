@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from .derivative import CannotJudge, Near, Slope
+from .derivative import CannotJudge, Near, Slope, random_direction
 from .trees import Place, Tree
 
 FEW = 16  # components that are tried one by one when a direction of theirs is off
@@ -245,13 +245,6 @@ def of_one_size(values: np.ndarray) -> Iterator[np.ndarray]:
     decades = np.floor(np.log10(np.abs(values)))  # -inf of 0
     for decade in np.unique(decades):
         yield np.flatnonzero(decades == decade)
-
-
-def random_direction(rng: np.random.Generator, group: np.ndarray, size: int) -> np.ndarray:
-    """Return a direction along which each component of a group moves, and no other."""
-    d = np.zeros(size)
-    d[group] = rng.choice([-1.0, 1.0], len(group)) * rng.uniform(0.5, 1.0, len(group))
-    return d
 
 
 def known_to(most: float, slope: Slope) -> bool:

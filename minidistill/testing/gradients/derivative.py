@@ -22,7 +22,9 @@ DEEPEST = 30  # of the steps from an x of 0, which can be halved for ever
 SMALLEST = 64  # roundings of x: the smallest step
 TINY = 1e-250
 NOISE_STEPS = (1e-11, 1e-8, 1e-5)  # relative to x, at which rounding is looked for
+COARSE_STEP = 32  # the same in float32 and float16, in roundings of x
 NOISE_POINTS = range(-4, 4)
+ORDERS = (2, 3, 4)  # of the differences between them
 SIGMAS = 6  # of the rounding of one value, which none exceeds
 
 Line = Callable[[float], tuple[float, float]]  # from a step t to the step really taken, and f there
@@ -236,9 +238,9 @@ class Near:
         """
         rng = np.random.default_rng(seed)
         size = np.abs(self.x) if self.x.any() else np.ones(self.x.shape)
-        d = size * rng.uniform(0.5, 1.0, size.shape) * rng.choice([-1.0, 1.0], size.shape)
+        d = size * random_direction(rng, np.arange(len(size)), len(size))
         grid = np.ldexp(self.finest, np.frexp(size)[1])  # steps on it round nothing
-        for r in NOISE_STEPS if self.finest < 1e-10 else (32 * self.finest,):
+        for r in NOISE_STEPS if self.finest < 1e-10 else (COARSE_STEP * self.finest,):
             moved = [self.cast(self.x + j * np.rint(r * d / grid) * grid) for j in NOISE_POINTS]
             values = np.array([self.evaluate(u) for u in moved])
             if not np.isfinite(values).all():
@@ -246,7 +248,7 @@ class Near:
             for k, u in enumerate(moved):
                 self.require_same(u, values[k])
             found = min(
-                float(np.median(np.abs(np.diff(values, k)))) * factorial(k) / factorial(2 * k) ** 0.5 for k in (2, 3, 4)
+                float(np.median(np.abs(np.diff(values, k)))) * factorial(k) / factorial(2 * k) ** 0.5 for k in ORDERS
             )
             self.noise = max(self.noise, SIGMAS * found, _granularity(values, self.noise))
             if len(set(values.tolist())) > 4:
@@ -282,6 +284,13 @@ class Near:
         other.x, other.by_complex = self.cast(x), {}
         other.at = other.evaluate(other.x)
         return other
+
+
+def random_direction(rng: np.random.Generator, group: np.ndarray, size: int) -> np.ndarray:
+    """Return a direction along which each component of a group moves, and no other."""
+    d = np.zeros(size)
+    d[group] = rng.uniform(0.5, 1.0, len(group)) * rng.choice([-1.0, 1.0], len(group))
+    return d
 
 
 def _granularity(values: np.ndarray, noise: float) -> float:
