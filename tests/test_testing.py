@@ -208,7 +208,7 @@ def asked(loss, **known):
     """The domain of a loss of which it is known where it answers, and which need not be tried."""
     domain = Domain.__new__(Domain)
     vars(domain).update({"loss": Loss(loss), "_known": {}, "_bytes": 0, "base": (4, 5), "T": 4.0, "epsilon": 1e-12,
-                         "temperatures": [1, 2, 0.5, 4, 10, 100], "alphas": [1, 0, 0.5, 0.25, 0.1]})  # fmt: skip
+                         "temperatures": [1, 2, 0.5, 4, 100, 10000], "alphas": [1, 0, 0.5, 0.25, 0.1]})  # fmt: skip
     vars(domain).update(known)
     return domain
 
@@ -234,6 +234,7 @@ def test_each_form_is_told_from_all_others_with_the_weights_of_its_parts(name):
     assert term.kind == name + (", 0.0625 : 1" if parts == 2 else "")
     assert (term.named, term.power, term.reduction(weighted=True)) == (True, 2.0, "batchmean")
     assert 1e-12 <= term.epsilon <= (1e-8 if term.form.word else 1e-12)
+    assert term.bent == {}
     z, v, y = random_batch(3, 7, 9)
     assert term.factor(3, 7, 3.0) * value_of(term.sums, z, v, 3.0, y) == pytest.approx(loss(z, v, 3.0, y, 1.0))
 
@@ -251,6 +252,8 @@ def small(z, v, T):
         (lambda z, v, T: np.float32(sum(FORMS["DIST"].sums(z, v, T, None))), {"epsilon": 2.0**-24}, "DIST, 1 : 1"),
         (lambda z, v, T: np.float32(sum(FORMS["DIST, norms of at least 1e-8"].sums(z, v, T, None))),
          {"epsilon": 2.0**-24}, "DIST, 1 : 1"),
+        (lambda z, v, T: sum(FORMS["DIST, norms of at least 1e-8"].sums(z, v, T, None)) * (1 + 1e-11 * (z[0, 0] > 0)),
+         {}, "DIST, norms of at least 1e-8, 1 : 1"),
         (small, {"temperatures": [4]}, KL),
         (small, {"temperatures": [4, 1]}, KL),
         (lambda z, v, T: small(z, v, 4.0), {}, "unknown"),
@@ -260,8 +263,9 @@ def small(z, v, T):
         (lambda z, v, T: small(z, v, T) * (1 + (T != 4) * 1e-4 * np.sign(z[0, 0])), {}, KL),
         (lambda z, v, T: np.nan if z[0, 0] > 0 else 1.0, {}, "unknown"),
     ],
-    ids=["label 0", "other labels", "one part", "float32", "float32 of a variant", "one T", "two T", "T fixed",
-         "T fixed and one", "T fixed but at 1", "a hundredth off elsewhere", "rounded elsewhere", "nan"],
+    ids=["label 0", "other labels", "one part", "float32", "float32 of a variant", "a variant, rounded", "one T",
+         "two T", "T fixed", "T fixed and one", "T fixed but at 1", "a hundredth off elsewhere", "rounded elsewhere",
+         "nan"],
 )  # fmt: skip
 def test_a_form_is_told_where_it_fits_with_all_its_parts_and_at_another_temperature(loss, known, kind):
     assert the_soft_term(loss, **known).kind == kind
@@ -297,11 +301,13 @@ def test_a_factor_is_told_at_every_shape_and_temperature_by_its_powers(constant,
         *((b, n, answers) for b in (-1, 0) for n in (-1, 0)
           for answers in (lambda B, N: (B, N) == (4, 5), lambda B, N: B == 4, lambda B, N: N == 5)),
         *((0, -2, lambda B, N, other=n: N in (5, other)) for n in (2, 3, 10, 100, 1000)),
+        (0, 0, lambda B, N: (B, N) == (2, 2)),
         (-2, -2, lambda B, N: B in (4, 8) and N in (5, 10)),
     ],
 )  # fmt: skip
 def test_where_one_shape_alone_is_answered_the_simplest_factor_is_taken(b, n, answers):
-    term = the_soft_term(scaled(lambda B, N, T: float(B) ** b * float(N) ** n, answers))
+    base = (4, 5) if answers(4, 5) else (2, 2)
+    term = the_soft_term(scaled(lambda B, N, T: float(B) ** b * float(N) ** n, answers), base=base)
     assert (term.of_B, term.of_N, term.constant) == (b, n, pytest.approx(1.0))
 
 
@@ -331,10 +337,29 @@ TEN = [0.5, 1, 2, 3, 4, 5, 6, 7, 8, 9]
 @pytest.mark.parametrize("size", [1e-7, 3.0, 1e7])
 def test_the_power_is_that_of_most_temperatures_and_the_others_are_told(factor, temperatures, power, bent, size):
     term = Term({1.0: 1.0}, sums=FORMS[KL].sums)
+    loss, (z, v, y) = scaled(lambda B, N, T: size * factor(T)), random_batch(4, 5, 3)
     with np.errstate(all="raise"):
-        scale(asked(scaled(lambda B, N, T: size * factor(T)), temperatures=temperatures), term)
+        scale(asked(loss, temperatures=temperatures), term)
+    if factor(4.0) < 1e3:
+        found = term.factor(4, 5, 4.0) * value_of(term.sums, z, v, 4.0, y)
+        assert found == pytest.approx(loss(z, v, 4.0), rel=0.02), "at the T that is asked most, whatever the power"
     assert str(term.power) == str(power if power is None else float(power)), "and no -0"
     assert term.bent == pytest.approx(bent, rel=1e-9, nan_ok=True)
+
+
+def test_where_a_later_formula_is_rounded_more_no_temperature_is_accused():
+    form = FORMS["Jensen-Shannon, beta 0.5"]
+    term = the_soft_term(lambda z, v, T: T**2 * (form.sums(z, v, T, None)[0] / len(z) + 1e-9), temperatures=[*TEN, 100])
+    assert (term.kind, term.power, term.bent) == ("Jensen-Shannon, beta 0.5", 2.0, {})
+
+
+def test_where_most_temperatures_are_lost_in_rounding_the_others_tell_the_power():
+    far = [50, 60, 80, 100, 200, 300, 400]
+    term = the_soft_term(
+        lambda z, v, T: museum.kl_value_alone(z, v, T) / (T if T > 2 else 1), temperatures=[1, 2, *far], T=1.0,
+        epsilon=2.0**-11,
+    )  # fmt: skip
+    assert (term.power, term.bent) == (2.0, {})
 
 
 def test_a_temperature_is_told_only_where_other_logits_say_the_same_of_it():
@@ -393,7 +418,7 @@ def held_to(targets):
     """A loss whose hard term is a cross-entropy, summed, with targets of y and N."""
 
     def loss(z, v, T, y, alpha):
-        return -(targets(y, z.shape[1]) * museum.log_softmax(z)).sum()
+        return -(targets(y, z.shape[1]) * museum.log_softmax(z)).sum() * T**0
 
     return loss
 
@@ -454,6 +479,7 @@ def test_a_hard_term_is_told_with_its_smoothing_and_the_weights_of_its_classes(t
         if not weighted:
             assert term.shares(y, z) == pytest.approx(targets(y, 7), rel=1e-12, abs=1e-12), "as somebody chose it"
         assert term.slack < 1e-2
+        assert term.shares(np.arange(5), np.zeros((5, 5))).sum() == pytest.approx(5), "the mean weight is 1"
 
 
 @pytest.mark.parametrize(
@@ -533,10 +559,12 @@ def test_alpha_that_bends_is_no_line_over_one_plus_alpha():
     assert weights_of(domain).d == 0
 
 
+@pytest.mark.parametrize("size", [1.0, 1e-7])
 @pytest.mark.parametrize("weighs", ["soft", "hard"])
-def test_a_hard_term_with_the_teacher_in_it_stands_at_the_other_end_of_alpha(weighs):
+def test_a_hard_term_with_the_teacher_in_it_stands_at_the_other_end_of_alpha(weighs, size):
     def loss(z, v, T, y, alpha):
-        return museum.hard_term_weighted_by_the_teacher(z, v, T, y, alpha if weighs == "soft" else 1 - alpha)
+        alpha = alpha if weighs == "soft" else 1 - alpha
+        return size * museum.hard_term_weighted_by_the_teacher(z, v, T, y, alpha)[0]
 
     found, at = weights_of(asked(loss)), {"soft": 1.0, "hard": 0.0}[weighs]
     assert (found.soft_alone, found.hard_alone) == ({at: 1.0}, {1 - at: 1.0})

@@ -1,13 +1,14 @@
 """The hard term of a loss: a cross-entropy with the labels, which may be smoothed, or weighted by their class."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from .domain import Domain, Mix, random_batch
 from .forms import Sums, log_softmax
 from .frameworks import Unusable
-from .terms import SEEDS, Shares, Term, scale, value_of
+from .terms import SEEDS, Shares, Term, scale
 
 MOST_CLASSES = 12  # of weights that are measured: each pair of classes is an unknown
 SPARE = 8  # batches more than there are unknowns
@@ -60,7 +61,7 @@ def _shares(
     """Return the targets of a cross-entropy; divided: with weights whose mean over the batch is 1."""
 
     def shares(y: np.ndarray, like: np.ndarray) -> np.ndarray:
-        N = like.shape[-1]
+        N = like.shape[1]
         own, w = np.arange(N) == y[:, None], np.ones(N) if weights is None else weights
         e = epsilon * N / (N - 1) if by_others else epsilon
         targets = (1 - e) * own * w[y][:, None] + e / N * w
@@ -70,18 +71,20 @@ def _shares(
 
 
 def _sums(shares: Shares) -> Sums:
-    return lambda z, v, T, y: (-(shares(y, z) * log_softmax(z)).sum(),)
+    return lambda z, v, T, y: (_cross_entropy(shares, z, y),)
+
+
+def _cross_entropy(shares: Shares, z: np.ndarray, y: np.ndarray) -> Any:
+    return -(shares(y, z) * log_softmax(z)).sum()
 
 
 def _fits(domain: Domain, mix: Mix, shares: Shares) -> bool:
     """Return whether the values are in one positive proportion to a formula, and at another N as well."""
-    (B, N), same, sums = domain.base, max(1e-6, APART * domain.epsilon), _sums(shares)
+    (B, N), same = domain.base, max(1e-6, APART * domain.epsilon)
     for n in (N, max(N - 1, 2)):
         try:
             batches = [random_batch(B, n, seed) for seed in SEEDS]
-            ratios = [
-                domain.at(mix, z, v, domain.T, y).value / value_of(sums, z, v, domain.T, y) for z, v, y in batches
-            ]
+            ratios = [domain.at(mix, z, v, domain.T, y).value / _cross_entropy(shares, z, y) for z, v, y in batches]
         except (Unusable, ValueError):  # it knows no other N, or the formula does
             return n < N
         if not (min(ratios) > 0 and np.ptp(ratios) <= same * max(ratios)):
