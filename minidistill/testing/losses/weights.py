@@ -71,8 +71,9 @@ def weights_of(domain: Domain) -> Weights:
 
     at = [changes(end) for end in ends]
 
-    def alone(gone: int, stays: int) -> Mix | None:
-        """Return the mix in which one change is gone and the other is not."""
+    def alone(gone: int) -> Mix | None:
+        """Return the mix in which this change is gone and the other is not."""
+        stays = 1 - gone
         for end in (0, 1):
             if not at[end][gone].any() and at[end][stays].any():
                 return ends[end]
@@ -85,13 +86,13 @@ def weights_of(domain: Domain) -> Weights:
         left = changes(mix)
         return mix if left[stays].any() and np.abs(left[gone]).max() < 1e-4 * np.abs(left[stays]).max() else None
 
-    soft = alone(LABELS, TEACHER)
+    soft = alone(LABELS)
     if soft is None:
         raise Unrecognised(
             "the soft term is alone at no mix of two alphas: the loss must depend on alpha, and its soft term on the "
             "teacher and not on the labels"
         )
-    hard = alone(TEACHER, LABELS)
+    hard = alone(TEACHER)
     if hard is None:  # it depends on the teacher
         order = ((0.0, 1.0), (1.0, -1.0)) if soft == ends[0] else ((1.0, -1.0), (0.0, 1.0))
         return Weights(soft, ends[soft == ends[0]], *order)
@@ -110,7 +111,7 @@ def _changes(domain: Domain, mix: Mix, seeds: Iterable[int]) -> tuple[np.ndarray
         here = domain.at(mix, z, v, T, y)
         others = domain.at(mix, z, v, T, (y + 1) % N), domain.at(mix, z, v[:, ::-1], T, y)
         found.append([other.value - here.value for other in others])
-        noise.append(rounding(domain.epsilon, z, v, min(T, 1.0)) * here.size + 1e-300)
+        noise.append(rounding(domain.epsilon, z, v, min(T, 1.0)) * here.size)
     return np.array(found).T, np.array(noise)
 
 
@@ -123,7 +124,7 @@ def _fitted(domain: Domain, alone: Mix, changed: int) -> list[tuple[tuple[float,
     def change(mix: Mix) -> float:
         return float(_changes(domain, mix, ONE)[0][changed, 0])
 
-    alphas = np.array(domain.alphas, dtype=np.float64)
+    alphas = np.array(domain.alphas)
     weights, found = np.array([change({a: 1.0}) for a in domain.alphas]) / change(alone), []
     i, j = np.triu_indices(len(alphas), 1)
     for d in (0.0, 1.0):
