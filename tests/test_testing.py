@@ -232,7 +232,8 @@ def test_each_form_is_told_from_all_others_with_the_weights_of_its_parts(name):
     term = the_soft_term(loss)
     parts = len(FORMS[name].sums(*random_batch(2, 3, 0)[:2], 1.0, np.array([0, 1])))
     assert term.kind == name + (", 0.0625 : 1" if parts == 2 else "")
-    assert (term.named, term.power, term.reduction(weighted=True)) == (True, 2.0, "batchmean")
+    assert (term.named, term.power) == (True, 2.0)
+    assert term.reduction() == ("batchmean times 16" if parts == 2 else "batchmean")
     assert 1e-12 <= term.epsilon <= (1e-8 if term.form.word else 1e-12)
     assert term.bent == {}
     z, v, y = random_batch(3, 7, 9)
@@ -248,6 +249,7 @@ def small(z, v, T):
     [
         (of_parts(FORMS["decoupled"], lambda B: np.zeros(B, int)), {}, "decoupled, 0.0625 : 1"),
         (of_parts(FORMS["decoupled"], lambda B: np.arange(B) % 2), {}, "unknown"),
+        (lambda z, v, T, y, alpha: of_parts(FORMS["decoupled"])(z, v, T, 0 * y, alpha), {}, "unknown"),
         (lambda z, v, T: decoupled(z, v, T, np.zeros(len(z), int))[0], {}, "unknown"),
         (lambda z, v, T: np.float32(sum(FORMS["DIST"].sums(z, v, T, None))), {"epsilon": 2.0**-24}, "DIST, 1 : 1"),
         (lambda z, v, T: np.float32(sum(FORMS["DIST, norms of at least 1e-8"].sums(z, v, T, None))),
@@ -263,9 +265,9 @@ def small(z, v, T):
         (lambda z, v, T: small(z, v, T) * (1 + (T != 4) * 1e-4 * np.sign(z[0, 0])), {}, KL),
         (lambda z, v, T: np.nan if z[0, 0] > 0 else 1.0, {}, "unknown"),
     ],
-    ids=["label 0", "other labels", "one part", "float32", "float32 of a variant", "a variant, rounded", "one T",
-         "two T", "T fixed", "T fixed and one", "T fixed but at 1", "a hundredth off elsewhere", "rounded elsewhere",
-         "nan"],
+    ids=["label 0", "other labels", "labels ignored", "one part", "float32", "float32 of a variant",
+         "a variant, rounded", "one T", "two T", "T fixed", "T fixed and one", "T fixed but at 1",
+         "a hundredth off elsewhere", "rounded elsewhere", "nan"],
 )  # fmt: skip
 def test_a_form_is_told_where_it_fits_with_all_its_parts_and_at_another_temperature(loss, known, kind):
     assert the_soft_term(loss, **known).kind == kind

@@ -101,11 +101,11 @@ def soft_term(domain: Domain, mix: Mix) -> Term:
             or np.abs(weights).min() < 1e-3 * np.abs(weights).max()
         ):
             continue
-        sums = form.sums if len(weights) == 1 else _weighted(form, weights / weights[-1])
+        sums = form.sums if len(weights) == 1 else _weighted(form, weights / weights[1])
         pairs = [(domain.at(mix, z, v, other, y).value, value_of(sums, z, v, other, y)) for z, v, y in batches]
         ratios = np.array([value / formula for value, formula in pairs])
         if np.ptp(ratios) <= 4 * same * np.abs(ratios).max():
-            more = "" if len(weights) == 1 else f", {weights[0] / weights[-1]:.3g} : 1"
+            more = "" if len(weights) == 1 else f", {weights[0] / weights[1]:.3g} : 1"
             term.form, term.sums, term.kind = form, sums, name + more
             term.epsilon = max(domain.epsilon, 1e-9 if form.word else 0)  # ln 2 in float32 is no mistake
             nearest = off
