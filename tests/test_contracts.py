@@ -294,12 +294,20 @@ def test_a_checked_layer_is_given_what_a_network_gives(monkeypatch):
     assert 0.125 < np.abs(first["beta"]).max() <= 0.5  # as no bound is declared
 
 
+def test_a_batch_in_float32_is_checked_in_float64():
+    assert check_layer(Tanh(), inputs(3, 4).astype(np.float32))["x"].error < 1e-12
+    with pytest.raises(md.ArgumentError, match=r"^x must be an array of numbers, got str$"):
+        check_layer(Tanh(), "text")
+
+
 def test_a_checked_layer_is_given_random_numbers_that_are_the_seeds(monkeypatch):
     monkeypatch.setattr(layers, "check_gradient", lambda *arguments, **options: None)  # whose numbers are its own
     first, again, other = (given_to_a_layer(monkeypatch, seed=seed) for seed in (3, 3, 5))
     for one, same in zip(first, again, strict=True):
         for name in set(one) & {"x", "gamma", "beta", "dy", "dgamma"}:
             np.testing.assert_array_equal(one[name], same[name])
+    (kept,) = {one["dgamma"].tobytes() for one in first if one.get("momentum") == 0.5}
+    assert len(np.unique(np.frombuffer(kept))) == 4
     for name in ("gamma", "beta", "dy"):
         differ = [not np.array_equal(a[name], b[name]) for a, b in zip(first, other, strict=True) if name in a]
         assert all(differ)

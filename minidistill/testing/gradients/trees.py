@@ -25,8 +25,8 @@ class Tree:
     """
 
     def __init__(self, x: Any) -> None:
-        self.x = mapped(_floating, x)
         self.converted = any(as_array(name, array).dtype.kind in WHOLE for name, _, array in leaves(x))
+        self.x = mapped(_floating, x)
         self.arrays = list(leaves(self.x))
         self.stops = list(accumulate(array.size for _, _, array in self.arrays))
         if not self.stops or not self.stops[-1]:
