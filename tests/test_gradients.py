@@ -345,12 +345,12 @@ def test_what_is_tolerated_follows_from_the_digits_of_the_truth_and_of_the_gradi
 
 
 @pytest.mark.parametrize("size", [64, 65])
-@pytest.mark.parametrize("kind", ["array", "float32", "dict", "list", "tuple"])
+@pytest.mark.parametrize("kind", ["array", "float32", "dict", "list", "tuple", "pair"])
 def test_a_reproducer_runs_as_it_is_pasted_and_loads_more_than_64_numbers(size, kind, monkeypatch, tmp_path):
     monkeypatch.setattr("minidistill.testing.gradients.trees.gettempdir", lambda: str(tmp_path))
     array = np.random.default_rng(0).normal(size=size)
     x = {"array": array, "float32": array.astype("f4"), "dict": {"W": array, "b": array[:2]},
-         "list": [array, array[:2]], "tuple": (array,)}[kind]  # fmt: skip
+         "list": [array, array[:2]], "tuple": (array,), "pair": (array, array[:2])}[kind]  # fmt: skip
     with pytest.raises(WrongGradient) as raised:
         check_gradient(lambda u: 3.0 * md_sum(u), x, lambda u: u)
     assert len(list(tmp_path.iterdir())) == (size > 64)

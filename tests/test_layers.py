@@ -298,6 +298,16 @@ def test_backward_writes_dx_into_its_buffer_and_without_momentum_forgets_old_gra
         np.testing.assert_array_equal(layer.db, once[1])
 
 
+def test_what_is_assigned_to_a_parameter_is_written_where_its_network_has_it():
+    layer = prepared(Dense(4, 3), (5, 4))
+    W, dW = layer.W, layer.dW
+    layer.W, layer.dW = np.full((4, 3), 7), np.full((4, 3), 8)
+    assert layer.W is W
+    assert layer.dW is dW
+    assert (W == 7).all()
+    assert (dW == 8).all()
+
+
 @pytest.mark.parametrize("make", [Dense, DenseReLU])
 @pytest.mark.parametrize("n_in", [1, 6, 784])
 def test_weights_start_with_a_variance_of_2_over_n_in_and_biases_at_0(make, n_in):
