@@ -26,6 +26,7 @@ from minidistill.testing.gradients.strategies import logits_BN, shapes_BN, tempe
 from minidistill.testing.losses import domain as domain_module
 from minidistill.testing.losses import fingerprint as fingerprint_module
 from minidistill.testing.losses import frameworks
+from minidistill.testing.losses import judge as judge_module
 from minidistill.testing.losses import report as report_module
 from minidistill.testing.losses.domain import (
     ALPHAS,
@@ -1408,6 +1409,29 @@ def test_float16_is_tried_at_temperature_1_where_that_is_answered(temperatures, 
     assert asked == [(kind, kind, (3, 5), at) for kind in ("float16", "float64")]
 
 
+def test_a_judge_asks_for_the_soft_term_where_it_is_alone_with_the_labels_that_are_given():
+    judge, asked = knows(Term(SOFT)), []
+    judge.domain.at = lambda *given: asked.append(given)
+    judge.soft("z", "v", 3.0, "y")
+    judge.soft("z", "v", 3.0)
+    judge.at(BOTH, "z", "v", 3.0, "y")
+    assert asked == [(SOFT, "z", "v", 3.0, "y"), (SOFT, "z", "v", 3.0, None), (BOTH, "z", "v", 3.0, "y")]
+
+
+def test_a_judge_looks_for_the_domain_of_its_loss_by_seed_0_unless_another_is_given(monkeypatch):
+    asked = []
+
+    def domain(*given):
+        asked.append(given)
+        raise Unusable("it answers nowhere")
+
+    monkeypatch.setattr(judge_module, "Domain", domain)
+    for arguments in (("loss",), ("loss", 9)):
+        with pytest.raises(Unusable):
+            Judge(*arguments)
+    assert asked == [("loss", 0), ("loss", 9)]
+
+
 def test_the_third_mix_is_the_alpha_that_is_nearest_to_a_half():
     def loss(z, v, T, y, alpha):
         assert alpha in (1.0, 0.4, 0.05)
@@ -2023,11 +2047,13 @@ class Untried:
         monkeypatch.setattr(frameworks, "_import", lambda name: None)
 
     def judge(self, loss, seed):
+        assert np.log(np.zeros(1)) == -np.inf, "what NumPy warns of is no one's concern"
         self.judges.append((loss, seed))
         form, notes = SimpleNamespace(form=self.form), SimpleNamespace(notes=["a note"])
         return SimpleNamespace(loss=loss, soft_term=form, domain=notes, fingerprint=FOUND)
 
     def try_law(self, judge, name, examples, seed, tried):
+        assert np.log(np.zeros(1)) == -np.inf
         assert tried == ["cases", examples, seed]
         assert (judge.loss, seed) == self.judges[-1]
         self.laws.append((name, examples))
@@ -2040,9 +2066,10 @@ def of_other_names(z, v, T=4.0, truth=None, w=0.5):
 
 def test_a_check_asks_for_every_law_with_what_it_was_given_and_tells_what_is_next(monkeypatch):
     untried, told = Untried(monkeypatch), []
-    report = check_distillation_loss(
-        of_other_names, "torch", examples=7, seed=9, labels="truth", alpha="w", progress=told.append
-    )
+    with np.errstate(all="raise"):
+        report = check_distillation_loss(
+            of_other_names, "torch", examples=7, seed=9, labels="truth", alpha="w", progress=told.append
+        )
     assert untried.laws == [(name, 7) for name in LAWS]
     assert told == ["what it computes", *(name.replace("_", " ") for name in LAWS)]
     ((loss, seed),) = untried.judges
@@ -2091,6 +2118,8 @@ def test_a_later_loss_need_not_be_hintons_where_it_is_expected(form, expect, apa
     assert verdicts[other] == Verdict(other, "3 became 4")
     assert all(verdicts[law] == Verdict(law) for law in set(LAWS) - {DIVERGES.law, other})
     assert report.later == (form if form and form.word else None)
+    declared = {word: report_module._expectation(word, FOUND, form) for word in expect.split()}
+    assert [verdicts[verdict.law] for verdict in declared.values()] == list(declared.values())
 
 
 def test_asserting_passes_everything_on_and_returns_the_report_or_raises_its_text(monkeypatch):
@@ -2119,6 +2148,7 @@ def test_a_law_is_asked_of_the_loss_and_the_names_that_are_given_and_refused_whe
         return SimpleNamespace(loss=loss, has_gradient=False, hard_term=None)
 
     def check(judge, case):
+        assert np.log(np.zeros(1)) == -np.inf, "what NumPy warns of is no one's concern"
         asked.append((judge.loss, case))
         if case.T > 2:
             raise Broken("3 became 4")
@@ -2127,7 +2157,8 @@ def test_a_law_is_asked_of_the_loss_and_the_names_that_are_given_and_refused_whe
     monkeypatch.setattr(frameworks, "_import", lambda name: None)
     monkeypatch.setitem(LAWS, "a_law", Law(check, ""))
     monkeypatch.setitem(LAWS, "another", Law(check, "", "labels gradient"))
-    check_law(of_other_names, "a_law", CASE.arguments(), framework="torch", labels="truth", alpha="w")
+    with np.errstate(all="raise"):
+        check_law(of_other_names, "a_law", CASE.arguments(), framework="torch", labels="truth", alpha="w")
     check_law("minidistill.losses:kl_divergence", "a_law", CASE.arguments())
     (named, case), (plain, _) = asked
     assert (str(case), named.framework, named.takes_labels) == (str(CASE), "torch", True)

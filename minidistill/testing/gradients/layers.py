@@ -65,7 +65,7 @@ def check_layer(
             raise WrongLayer(f"{name}.backward must write every number of {key}, and read none of them at momentum 0")
     _require_declarations(name, layer, trial, dx, gradients)
     old = {key: _cotangent(g.shape, seed) for key, g in gradients.items()}
-    _, kept = trial.backward(old=old, momentum=0.5, without_dx=True)
+    _, kept = trial.backward(old=old, momentum=0.5, wants_dx=False)
     for key, g in gradients.items():
         _require_close(
             f"{name}.d{key} must become momentum d{key} plus the new gradient", kept[key], 0.5 * old[key] + g
@@ -112,7 +112,7 @@ class _Trial:
 
     def backward(
         self, spoil: str | None = None, old: dict[str, Array] | None = None, momentum: float = 0.0,
-        without_dx: bool = False, in_place: bool = False, dy: Array | None = None,
+        wants_dx: bool = True, in_place: bool = False, dy: Array | None = None,
     ) -> tuple[Array, dict[str, Array]]:  # fmt: skip
         """Return dx and the parameters' gradients, after overwriting x, y or neither with NaN."""
         layer, y, x = self.forward(in_place=in_place)
@@ -121,7 +121,7 @@ class _Trial:
             np.copyto({"x": x, "y": y}[spoil], np.nan)
         for name, array in (old or {}).items():
             getattr(layer, f"d{name}")[...] = array
-        out = None if without_dx else _unwritten(x.shape)
+        out = _unwritten(x.shape) if wants_dx else None
         dx = layer.backward(dy, out, momentum)
         if dx is not out:
             raise WrongLayer(

@@ -136,7 +136,7 @@ def _is_array(item: Any) -> bool:
 def _floating(name: str, value: Any) -> Array:
     """Return an array of floats. Raises ArgumentError for what is none or is not finite."""
     x = as_array(name, value)
-    x = 1.0 * x if x.dtype.kind in WHOLE else x
+    x = x.astype(np.float64) if x.dtype.kind in WHOLE else x
     if x.dtype.kind != "f" or not bool(xp_of(x).isfinite(x).all()):
         raise ArgumentError(f"{name} must hold finite floating-point numbers, got {x.dtype} {x.shape}")
     return x

@@ -126,9 +126,9 @@ def scale(domain: Domain, term: Term) -> None:
     """Find the factor on a term's formula, at every T and at other B and N; without a formula, its power of T alone."""
     (B, N), T0 = domain.base, domain.T
 
-    def ratio(B: int, N: int, T: float, others: bool = False) -> tuple[float, float]:
-        """Return value / formula, and how far rounding may change it; others: on other logits."""
-        z, v, y = random_batch(B, N, int(others))
+    def ratio(B: int, N: int, T: float, seed: int = 0) -> tuple[float, float]:
+        """Return value / formula, and how far rounding may change it."""
+        z, v, y = random_batch(B, N, seed)
         y = _labels(domain, y)
         try:
             found = domain.at(term.mix, z, v, T, y)
@@ -153,7 +153,7 @@ def scale(domain: Domain, term: Term) -> None:
     wrong = ~(np.abs(level / constant - 1) <= np.maximum(off, 0.01 if power != round(power) else 0))
     wrong &= ~(off >= SURE)
     for i in np.flatnonzero(wrong):  # a factor is the same for other logits
-        if abs(ratio(B, N, temperatures[i], True)[0] - ratios[i]) <= max(1e-3, off[i]) * abs(ratios[i]):
+        if abs(ratio(B, N, temperatures[i], seed=1)[0] - ratios[i]) <= max(1e-3, off[i]) * abs(ratios[i]):
             term.bent[temperatures[i]] = float(level[i] / constant)
     here, _ = ratio(B, N, T0)
     term.power = power if 3 * len(term.bent) <= len(temperatures) and np.isfinite(constant) else None
