@@ -21,13 +21,14 @@ SMALL = [(B, N) for B in (1, 2, 3) for N in (2, 3, 4, 5)]
 TEMPERATURES = (1, 2, 0.5, 4, 2.5, 20, 3, 5, 6, 7, 8, 9, 10, 12, 15, 16, 25, 30, 40, 50, 64, 100, 200, 1000, 10000, 0.1,
                 0.2, 0.25, 0.3, 0.4, 0.6, 0.7, 0.75, 0.8, 0.9, 0.99, 1.1, 1.25, 1.5, 1.75, 3.5, 4.5, 5.5)  # fmt: skip
 ALPHAS = (1, 0, 0.5, 0.25, 0.75, 0.1, 0.9, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.05, 0.95, 0.01, 0.99, 0.001, 0.999)
-FEW = ((1, 2), (2, 1000))
+FEW_SHAPES = ((1, 2), (2, 1000))
 LARGE = (((2,), (1000,)), ((67,), range(2, 9)), ((17,), (101,)), ((1,), range(500, 1000)),
          (range(5, 13), range(65, 200)), (range(33, 67, 2), (10,)))  # B and N, of which one each is drawn  # fmt: skip
 BATCHES = 5  # that must all be refused before a shape, a temperature or an alpha is
 FIRST, CALLS = 7, 4  # the seed of the first logits, and how often a loss is called with them
 UNSTEADY, TINY = 5e-7, 1e-300  # a larger relative difference than sums in another order make in float32
-HEARD, PLACES = 0.3, 24  # a relative change that no type loses, and how many logits are changed
+HEARD, DIRECTIONS = 0.3, 8  # a relative change that no type loses, and in how many ways all logits are changed by it
+DIGITS = 16  # the logits that are changed are whole sixteenths
 MEMORY = 1e8  # bytes of logits and gradients that are remembered
 
 
@@ -72,7 +73,7 @@ class Domain:
             "temperatures", [*TEMPERATURES, *drawn_temperatures(rng)], lambda T: (*self.base, T)
         )
         N = self.base[1]
-        others = FEW if compiled else [*SMALL, *drawn_shapes(LARGE, rng)]
+        others = FEW_SHAPES if compiled else [*SMALL, *drawn_shapes(LARGE, rng)]
         shapes = [*others, self.base, (1, N), (67, N)]
         self.shapes = self._answered("shapes", shapes, lambda shape: (*shape, self.T))
         self.alphas = [self.alpha]
@@ -147,31 +148,36 @@ class Domain:
         return answered
 
     def _precision(self) -> str:
-        """Return the coarsest type met: the one that loses a change of one logit, or of T, as small as its rounding.
+        """Return the coarsest type met: the one that loses a change of all logits, or of T, as small as its rounding.
 
-        Logits that do not matter at all are left out.
+        All together, as a change of one logit among a thousand may be below the rounding of the value itself. They
+        have few digits, so that each type holds them, and half a last place beyond.
         """
         B, N = self.base
         z, v, y = random_batch(B, N, FIRST)
+        z, v = np.rint(DIGITS * z) / DIGITS, np.rint(DIGITS * v) / DIGITS
         T, alpha = (1.0 if 1 in self.temperatures else self.T), (0.5 if 0.5 in self.alphas else self.alpha)
         mid = self.ask(alpha, z, v, T, y).value
         noise = 4 * self.steady * abs(mid)
 
-        def moves(which: int, place: tuple[int, int], by: float) -> bool:
-            given = [z.copy(), v.copy(), np.full((B, N), T)]
-            given[which][place] *= 1 + by
+        def moves(which: int, signs: Any, by: float) -> bool:
+            given: list[Any] = [z, v, T]
+            given[which] = given[which] * (1 + by * signs)
             try:
-                found = self.ask(alpha, given[0], given[1], float(given[2][place]), y)
+                found = self.ask(alpha, given[0], given[1], given[2], y)
             except Unusable:  # whole temperatures, or one, are answered alone
                 return False
             return not abs(found.value - mid) <= noise
 
-        places = [(i % B, i % N) for i in range(PLACES)]
+        rng = np.random.default_rng(FIRST)
+        directions = [rng.choice([-1.0, 1.0], (B, N)) for _ in range(DIRECTIONS)]
         for which, name in enumerate(("student", "teacher")):
-            heard = [place for place in places if moves(which, place, HEARD)]
-            lost = [t for t, by in LOST.items() if 2 * sum(moves(which, place, by) for place in heard) < len(heard)]
-            self.types[name] = lost[0] if len(heard) > 3 and lost else "float64"
-        moved = [moves(2, places[0], by) for by in (HEARD, LOST["float16"], LOST["float32"])]
+            heard = all(moves(which, d, HEARD) for d in directions)
+            lost = [
+                t for t, by in LOST.items() if 2 * sum(moves(which, signs, by) for signs in directions) < DIRECTIONS
+            ]
+            self.types[name] = lost[0] if lost and heard else "float64"  # what hears less is no type
+        moved = [moves(2, 1.0, by) for by in (HEARD, LOST["float16"], LOST["float32"])]
         self.types["T"] = "float32" if moved == [True, True, False] else "float64"  # a T in whole tenths is no type
         return max(self.types.values(), key=EPSILONS.__getitem__)
 

@@ -10,7 +10,7 @@ from .domain import Domain, Mix, random_batch
 from .terms import SEEDS, Term, rounding
 
 LABELS, TEACHER = 0, 1  # what is changed
-FEW, ONE = SEEDS[:3], SEEDS[:1]
+FEW, ONE = SEEDS[:3], SEEDS[:1]  # of the batches on which it is changed
 STRAIGHT = 1e-6  # weights are on a line over alpha, most of them no farther off
 
 
