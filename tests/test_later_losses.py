@@ -12,6 +12,7 @@ from numerics import central_difference, complex_step, relative_error
 from strategies import MUTATING, law, some
 
 import minidistill as md
+from minidistill.checks import trusting_values
 from minidistill.losses import high_temperature_gradient, logit_matching_gradient
 from minidistill.losses.divergences import softmax_backward
 from minidistill.testing import check_distillation_loss
@@ -257,6 +258,21 @@ OF = {  # every function of logits that is public, and the names of its argument
 }
 GOOD = {"z": np.zeros((2, 4)), "v": np.zeros((2, 4)), "y": np.array([0, 3]), "T": 2.0,
         "alpha": 0.5, "beta": 0.5, "gamma": 0.5, "epsilon": 0.5}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {"dist"}))  # which compares the rows with each other
+@pytest.mark.parametrize("bad", ["z", "v"])
+def test_a_nan_in_one_row_leaves_the_gradient_of_the_others_as_it_was(arrays, name, bad):
+    """A training trusts the values; where one image overflows, the others must still be seen to be well."""
+    rng = np.random.default_rng(0)
+    given, y = {"z": rng.normal(size=(3, 4)), "v": rng.normal(size=(3, 4))}, np.array([1, 3, 0])
+    _, before = on(arrays, LOSSES[name], **given, y=y, T=2.0)
+    given[bad][1] = np.nan
+    with trusting_values(), np.errstate(invalid="ignore"):
+        _, after = on(arrays, LOSSES[name], **given, y=y, T=2.0)
+    np.testing.assert_array_equal(after[[0, 2]], before[[0, 2]])
+
+
 BAD = {"z": np.full((2, 4), np.nan), "v": np.zeros((2, 4), int), "y": np.array([0, 4]), "T": -1.0,
        "alpha": -0.1, "beta": -0.1, "gamma": -0.1, "epsilon": -0.1}  # fmt: skip
 
