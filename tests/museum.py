@@ -189,10 +189,18 @@ def class_weighted_sum(z, y):
     return w * value, w * gradient
 
 
+def weighted_and_smoothed(z, y):
+    """Both, as torch's CrossEntropyLoss has them: what the smoothing takes is weighted by class as well."""
+    w, N = np.linspace(0.5, 2, z.shape[-1]), z.shape[-1]
+    target = (0.95 * (np.arange(N) == y[:, None]) * w[y][:, None] + 0.05 / N * w) / w[y].sum()
+    return -(target * log_softmax(z)).sum(), softmax(z) * target.sum(axis=-1, keepdims=True) - target
+
+
 label_smoothing = mixed(lambda a: a, lambda a: 1 - a, smoothed)
 label_smoothing_over_the_others = mixed(lambda a: 1 - a, lambda a: a, smoothed_over_the_others)
 weighted_classes = mixed(lambda a: a, lambda a: 1 - a, class_weighted)
 weighted_classes_summed = mixed(lambda a: a, lambda a: 1 - a, class_weighted_sum, kl_sum_t2)
+weighted_classes_smoothed = mixed(lambda a: 1 - a, lambda a: a, weighted_and_smoothed)
 hard_and_alpha_soft = mixed(lambda a: a, lambda a: 1.0)
 soft_and_alpha_hard = mixed(lambda a: 1.0, lambda a: a)
 one_minus_and_one_plus_alpha = mixed(lambda a: 1 - a, lambda a: 1 + a)
@@ -212,6 +220,7 @@ def a_list(z, v, T):
 
 
 for _name in ("label_smoothing", "label_smoothing_over_the_others", "weighted_classes", "weighted_classes_summed",
+              "weighted_classes_smoothed",
               "hard_and_alpha_soft", "soft_and_alpha_hard", "one_minus_and_one_plus_alpha", "over_one_plus_alpha",
               "odd_weights"):  # fmt: skip
     globals()[_name].__name__ = _name
@@ -231,6 +240,7 @@ UNUSUAL = [  # and what its report says of it
     (label_smoothing_over_the_others, "label smoothing 0.1"),
     (weighted_classes, "weighted"),
     (weighted_classes_summed, "weighted"),
+    (weighted_classes_smoothed, "weighted, label smoothing 0.05"),
     (hard_and_alpha_soft, "alpha soft + hard"),
     (soft_and_alpha_hard, "soft + alpha hard"),
     (one_minus_and_one_plus_alpha, "(1 - alpha) soft + (1 + alpha) hard"),

@@ -1273,6 +1273,17 @@ def test_a_formula_whose_power_of_T_is_unknown_may_round_as_one_of_T2_does(T, sq
     )
 
 
+@pytest.mark.parametrize("N", [3, 4])
+def test_a_gradient_may_be_off_by_the_rounding_of_smoothed_labels_where_the_student_says_never(N):
+    z, y = np.array([[0.0, -300.0, 1.0, 2.0]])[:, :N], np.array([0])
+    smoothed = lambda y, z: targets_of(epsilon=0.1)(y, z.shape[1])  # noqa: E731
+    for classes in (None, 3):  # a weight of each class is known at the N at which it was measured
+        hard = Term(HARD, None, SUMS, constant=1.0, power=0.0, of_B=-1.0, shares=smoothed, classes=classes)
+        noise = knows(Term(SOFT), hard).gradient_noise(HARD, z, 0 * z, 1.0, y)
+        held = smoothed(y, z) if classes in (None, N) else np.eye(N)[y]
+        np.testing.assert_allclose(noise, 16e-12 * log_q_at(z, 0 * z, 1.0) * (museum.softmax(z) + held), rtol=1e-9)
+
+
 @pytest.mark.parametrize("T", [8.0, 0.5])
 def test_each_component_of_a_gradient_may_round_as_its_probabilities_do(T):
     z, v, y = random_batch(3, 5)

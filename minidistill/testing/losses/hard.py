@@ -44,15 +44,15 @@ def _guesses(domain: Domain, mix: Mix) -> Iterator[tuple[str, Shares, bool]]:
         return
     noise = APART * domain.epsilon * own.max()
     epsilon = N / (N + float((own / others).mean()) - 1) if (others > noise).all() else 0.0
-    if np.ptp(own) > noise:
-        kind = f"weighted, label smoothing {epsilon:.3g}" if epsilon else "weighted"
-        for divided in (False, True):
-            yield kind, _shares(own / own.mean(), epsilon, divided=divided), True
-        return
     digits = 6 if domain.epsilon < 1e-9 else 3
     for times, by_others in ((1.0, False), ((N - 1) / N, True)):  # ε / N for each class, or ε / (N - 1) for the others
         e = float(f"{times * epsilon:.{digits}g}")  # somebody chose it
-        yield f"label smoothing {e:.3g}", _shares(None, e, by_others), False
+        if np.ptp(own) <= noise:
+            yield f"label smoothing {e:.3g}", _shares(None, e, by_others), False
+            continue
+        kind = f"weighted, label smoothing {e:.3g}" if e else "weighted"
+        for divided in (False, True):
+            yield kind, _shares(own / own.mean(), e, by_others, divided), True
 
 
 def _shares(

@@ -184,8 +184,8 @@ class Judge:
             t = _temperature(term, soft, T)
             if not term.named:
                 return total + max(1e-5, 1e4 * epsilon) * self.magnitude(mix, B, N, T) / min(T, 1.0)
-            other = np.exp(log_softmax(v, T)) if soft else np.eye(N)[y]
-            shares = np.exp(log_softmax(z, t)) + other + (epsilon > 1e-9) / N
+            p = np.exp(log_softmax(v, T)) if soft else _targets(term, z, y)
+            shares = p.sum(axis=-1, keepdims=True) * np.exp(log_softmax(z, t)) + p + (epsilon > 1e-9) / N
             if epsilon > 1e-9:  # in coarse numbers small ones are what rounding left of large ones
                 shares = shares.max(axis=-1, keepdims=True)
             factor = abs(term.factor(B, N, T)) / t * sum(map(abs, mix.values()))
@@ -200,6 +200,13 @@ class Judge:
                 f"{what}: {a.value:.10g} became {b.value:.10g}",
                 "0 log 0: a probability underflows to 0, and its logarithm is taken" if nan else "",
             )
+
+
+def _targets(term: Term, z: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return what a hard term holds the student to (B, N): the labels themselves, where that is not known."""
+    if term.shares is None or term.classes not in (None, z.shape[1]):
+        return np.asarray(np.eye(z.shape[1])[y])
+    return term.shares(y, z)
 
 
 def _temperature(term: Term, soft: bool, T: float) -> float:
