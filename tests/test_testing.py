@@ -1568,7 +1568,7 @@ def test_the_shapes_that_a_person_can_read_have_up_to_5_rows_and_classes():
 
 
 def test_cases_are_of_what_the_loss_answers_and_most_can_be_read():
-    found = drawn(judge_of(), 60, 0)
+    found = drawn(judge_of(), 200, 0)
     assert {case.z.shape for case in found} == {(1, 2), (2, 3), (1, 500)}
     assert {case.T for case in found} == {1.0, 2.0}
     assert {case.alpha for case in found} == {0.25, 1.0}
