@@ -4,10 +4,11 @@
     OPENBLAS_NUM_THREADS=1 python tests/benchmarks/mutants.py docs/results/mutants.json
 
 mutmut makes them, some ten thousand, in mutants/ of the current folder, with tests that have been read once and run in
-a fork for each: first those that killed others of the function, then the quickest. What each ended with is kept there,
-so that a run may be cut off and go on, and changed functions alone are run anew. --draw 200 runs some, drawn at random.
-A reason comes from REASONS, by the mutant's name or what it changed; a survivor without one is printed, and the exit
-code is then 1. --again tries those once more, with tests written since.
+a fork for each: first those that killed others of the function, then the quickest that run few other functions, which
+are the function's own. What each ended with is kept there, so that a run may be cut off and go on, and changed
+functions alone are run anew. --draw 200 runs some, drawn at random. A reason comes from REASONS, by the mutant's name
+or what it changed; a survivor without one is printed, and the exit code is then 1. --again tries those once more, with
+tests written since.
 """
 
 import argparse
@@ -171,7 +172,7 @@ class Mutants:
         learned = self.learn()
         self.taken = {test: learned[test]["seconds"] for test in self.items}
         self.tests_of: dict[str, list[str]] = {}
-        for test in sorted(self.items, key=self.taken.__getitem__):
+        for test in sorted(self.items, key=lambda test: self.taken[test] * len(learned[test]["functions"])):
             for function in learned[test]["functions"]:
                 self.tests_of.setdefault(function, []).append(test)
         self.require_that_killers_pass()
@@ -180,7 +181,9 @@ class Mutants:
                 sys.exit(f"pytest could not run the tests of {name}: exit code {code}")
             meta = json.loads(metas()[name].read_text())
             meta[CODES][name] = code
-            metas()[name].write_text(json.dumps(meta))  # hours of them may be cut off
+            kept = metas()[name].with_suffix(".new")
+            kept.write_text(json.dumps(meta))  # hours of them may be cut off, and at any moment
+            kept.replace(metas()[name])
             print("killed" if code in KILLED else "ALIVE ", name, flush=True)
         self.require_that_killers_pass()
         return True
