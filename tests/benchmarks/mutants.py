@@ -118,9 +118,12 @@ TESTS = {  # of a room, the first that fits, for what runs while a module is imp
     "testing/gradients/strategies": ("strategies", "softmax"),
     "testing/gradients/layers": ("contracts", "layers"),
     "testing/gradients/optimizers": ("contracts", "optim"),
+    "testing/gradients/derivative": ("derivative", "gradients"),
+    "testing/gradients/components": ("components", "gradients"),
+    "testing/gradients/trees": ("trees", "gradients"),
     "testing/gradients/": ("gradients", "layers", "optim"),
     "testing/losses/frameworks": ("frameworks", "testing"),
-    "testing/losses/": ("testing", "laws", "cli"),
+    "testing/losses/": ("terms", "domain", "judge", "search", "forms", "laws", "report", "targets", "testing", "cli"),
     "losses/": ("losses", "later_losses", "high_temperature"),
     "": ("softmax", "layers", "optim", "random", "later_losses"),
 }
