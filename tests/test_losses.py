@@ -106,15 +106,15 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
 @every_loss
 @some
 @given(batches_BN(classes=2, batch=2), temperatures, alphas)
-def test_the_test_of_eq2_rejects_a_gradient_that_is_wrong_by_a_factor(loss, wrong, batch, T, alpha):
+def test_the_test_of_eq2_rejects_a_gradient_that_is_wrong_by_a_factor(loss, batch, T, alpha):
     assume(abs(np.log(T)) > 0.1)  # a power of T cannot be missed at T = 1
-    dz = wrong(loss.of(*batch, T, alpha)[1], T, batch[0].shape[-2])
+    dz = loss.of(*batch, T, alpha)[1]
     for truth, tolerance in derivatives(loss, *batch, T, alpha):
-        assert relative_error(dz, truth) > tolerance
+        for mistake, wrong in WRONG.items():
+            assert relative_error(wrong(dz, T, batch[0].shape[-2]), truth) > tolerance, mistake
 
 
 @pytest.mark.parametrize("power", [0, 1, 3, 4], ids="T^{}".format)
