@@ -11,6 +11,7 @@ from minidistill.testing.losses.judge import Case
 KL = "KL(teacher || student)"
 SOFT, HARD, BOTH = {1.0: 1.0}, {0.0: 1.0}, {0.25: -1.0, 0.75: 2.0}  # mixes of alphas
 SUMS = FORMS[KL].sums  # of a term that has some formula
+CASE = Case(np.array([[0.0, 0.5]]), np.array([[1.0, 0.0]]), 2.0, np.array([1]), 0.5)
 
 
 def asked(loss, **known):
@@ -40,11 +41,10 @@ def targets_of(weights=None, epsilon=0.0, mean=False, over_others=False):
 
 
 def outcome(value):
+    """What a loss that has no gradient is said to have answered, of parts no larger than its value."""
     return Outcome(value, None, None, abs(value))
 
 
-CASE = Case(np.array([[0.0, 0.5]]), np.array([[1.0, 0.0]]), 2.0, np.array([1]), 0.5)
-
-
 def near(f, x):
+    """What is measured of a function near a point, in float64."""
     return Near(lambda u: np.asarray(f(u))[()], np.asarray(x, float), lambda u: u, lambda i: np.dtype(float))
